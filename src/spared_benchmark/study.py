@@ -1,0 +1,232 @@
+"""What a study is made of: typed cohorts and settings, every problem reported at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from spared_benchmark.settings_model import Settings
+
+Split = Literal["train", "val", "test"]
+Lattice = Literal["hexagonal", "square", "diamond"]
+Protocol = Literal["transductive", "inductive"]
+Organism = Literal["human", "mouse", "simulated"]
+Format = Literal["space_ranger", "legacy_st", "anndata"]
+Size = Literal["paper", "small", "tiny"]
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Code = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+# Centre-to-centre distance of neighbouring spots, µm: Visium, first and second generation ST.
+PITCH_UM: dict[str, float] = {"hexagonal": 100.0, "square": 200.0, "diamond": 141.4}
+# Diameter of a spot as a share of that distance: 55/100 in Visium, one half in legacy ST.
+DIAMETER_SHARE: dict[str, float] = {"hexagonal": 0.55, "square": 0.5, "diamond": 0.5}
+
+
+class SlideDefinition(Settings):
+    """One tissue section.
+
+    Attributes:
+        subject: The patient or animal it comes from.
+        split: ``train``, ``val`` or ``test``.
+        source: Folder or file below the cohort's folder; the slide's own name when not given.
+        image: File name of the H&E image below ``source``; ``hires`` is the one that Space Ranger
+            writes; null says that there is none: the slide then takes part in completion only.
+    """
+
+    subject: str
+    split: Split
+    source: str | None = None
+    image: str | None = "hires"
+
+
+class FilterSettings(Settings):
+    """Quality limits on raw counts; the defaults are those of the published cohorts.
+
+    Attributes:
+        spot_counts: A spot is kept when its total lies strictly between the two.
+        gene_counts: A gene is kept when its total lies strictly between the two.
+        mean_fraction: Genes are kept, from the most to the least widely expressed, while the
+            mean of their expressed fractions is at least this.
+    """
+
+    spot_counts: tuple[float, float] = (10, 1_000_000)
+    gene_counts: tuple[float, float] = (10, 1_000_000)
+    mean_fraction: Fraction = 0.7
+
+    @field_validator("spot_counts", "gene_counts")
+    @classmethod
+    def _ordered(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= limits[0] < limits[1]:
+            msg = "limits are [low, high] with 0 <= low < high"
+            raise ValueError(msg)
+        return limits
+
+
+class SimulationSettings(Settings):
+    """Tissue made by the computer, with known truth.
+
+    Attributes:
+        spots: Spots of each slide (about: the tissue has a ragged border).
+        genes: Genes measured; those that the filter keeps are fewer.
+        median_counts: Median UMI of a spot.
+        regions: Tissue regions, each with its own expression programme and its own look.
+        programmes: Smooth programmes beside the regions.
+        image_signal: From 0 (the image tells nothing) to 1 (it shows every region and programme).
+        batch_effect: Standard deviation of the gene-wise offsets of a slide, log2 units.
+        subject_effect: The same for subjects.
+        spot_diameter_px: Diameter of a spot in the image, pixels.
+        seed: Same seed, same tissue.
+    """
+
+    spots: Annotated[int, Field(ge=10, le=20_000)] = 200
+    genes: Annotated[int, Field(ge=8, le=40_000)] = 200
+    median_counts: Annotated[float, Field(gt=0)] = 2000.0
+    regions: Annotated[int, Field(ge=1, le=12)] = 4
+    programmes: Annotated[int, Field(ge=0, le=8)] = 2
+    image_signal: Annotated[float, Field(ge=0, le=1)] = 1.0
+    batch_effect: Annotated[float, Field(ge=0)] = 0.3
+    subject_effect: Annotated[float, Field(ge=0)] = 0.2
+    spot_diameter_px: Annotated[int, Field(ge=4, le=400)] = 24
+    seed: int = 0
+
+
+class PublishedFigures(Settings):
+    """What the paper's Table 1 prints for a cohort."""
+
+    slides: int
+    subjects: int
+    spots: int
+    missing_before: float
+    missing_after: float
+
+
+class Cohort(Settings):
+    """Slides of one tissue, prepared in one way.
+
+    Attributes:
+        title: What a reader sees.
+        organism: Chooses the table of gene lengths.
+        lattice: How the spots lie.
+        genes: Genes to keep, the highest by Moran's I.
+        batch_key: What ComBat takes for a batch.
+        folder: Below the root of raw data; the cohort's code when not given.
+        pitch_um: Centre-to-centre distance of neighbouring spots, µm.
+    """
+
+    title: str
+    organism: Organism
+    tissue: str
+    lattice: Lattice
+    format: Format
+    genes: Annotated[int, Field(ge=1)] = 128
+    batch_key: Literal["slide", "subject"] = "slide"
+    licence: str
+    citation: str
+    folder: str | None = None
+    pitch_um: Annotated[float, Field(gt=0)] | None = None
+    filter: FilterSettings = FilterSettings()
+    simulation: SimulationSettings | None = None
+    published: PublishedFigures | None = None
+    slides: Annotated[dict[Identifier, SlideDefinition], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Cohort:
+        if (self.simulation is not None) != (self.organism == "simulated"):
+            msg = "'simulation' belongs to the organism 'simulated' and to no other"
+            raise ValueError(msg)
+        splits = {slide.split for slide in self.slides.values()}
+        for split in ("train", "val"):
+            if split not in splits:
+                msg = f"no slide has the split {split!r}; train and val are needed"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def pitch(self) -> float:
+        """Centre-to-centre distance of neighbouring spots, µm."""
+        return self.pitch_um or PITCH_UM[self.lattice]
+
+
+class Budget(Settings):
+    """How long and at which rates a network is trained."""
+
+    steps: Annotated[int, Field(ge=1)] = 1000
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    learning_rates: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
+        1e-3,
+    )
+    validate_every: Annotated[int, Field(ge=1)] = 50
+
+
+class ProcessingSettings(Settings):
+    """See `spared_benchmark.expression`.
+
+    Attributes:
+        rank_on: Moran's I is taken of the median-completed values (the library) or of
+            ``log_tpm`` with its zeros (the paper's text).
+        context_genes: Chosen and next-ranked genes together that the context file may hold.
+    """
+
+    median_hops: Annotated[int, Field(ge=1, le=8)] = 4
+    rank_on: Literal["median", "log_tpm"] = "median"
+    context_genes: Annotated[int, Field(ge=1)] = 1024
+
+
+class CompletionSettings(Settings):
+    """See `spared_benchmark.completion`."""
+
+    hidden_fraction: Fraction = 0.3
+    assays: Annotated[int, Field(ge=1, le=1000)] = 10
+    seed: int = 42
+    spaces: tuple[Literal["log_tpm", "combat"], ...] = ("log_tpm", "combat")
+    sizes: dict[str, Size] = Field(default_factory=dict)
+    budgets: dict[str, Budget] = Field(default_factory=dict)
+
+
+class EncoderSettings(Settings):
+    """An image network: a timm name with its weights (``none``, ``pretrained`` or a file)."""
+
+    network: str
+    weights: str = "none"
+    image_size: Annotated[int, Field(ge=16, le=1024)] = 64
+    seed: int = 0
+
+
+class BenchmarkSettings(Settings):
+    """See `spared_benchmark.prediction`.
+
+    Attributes:
+        window: Side of a patch: ``1d`` is one spot diameter, ``112um`` is 112 µm.
+        features: Encoder of each predictor that works on frozen features.
+        budgets: Training by predictor; ``default`` holds for the others.
+    """
+
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (42,)
+    encoders: dict[Identifier, EncoderSettings] = Field(default_factory=dict)
+    features: dict[str, str] = Field(default_factory=dict)
+    sizes: dict[str, Size] = Field(default_factory=dict)
+    budgets: dict[str, Budget] = Field(default_factory=lambda: {"default": Budget()})
+
+
+class ReportSettings(Settings):
+    """See `spared_benchmark.reporting`."""
+
+    title: str = "spared-benchmark"
+    maps: Annotated[int, Field(ge=1, le=20)] = 3
+
+
+class Study(Settings):
+    """Which cohorts, by which protocol, completed and predicted by which methods."""
+
+    title: str
+    cohorts: Annotated[tuple[Code, ...], Field(min_length=1)]
+    protocol: Protocol
+    window: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(d|um)$")] = "1d"
+    completers: Annotated[tuple[str, ...], Field(min_length=1)]
+    controls: tuple[str, ...] = ()
+    predictors: tuple[str, ...] = ()
+    targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("raw", "measured")
+    leave_out: dict[Code, tuple[str, ...]] = Field(default_factory=dict)
