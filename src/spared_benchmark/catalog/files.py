@@ -1,0 +1,129 @@
+"""The smaller formats: tables, JSON, pictures, pages, arrays, weights, masks and patches."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spared_benchmark.catalog.complete import CompleteDataset
+
+if TYPE_CHECKING:
+    from spared_benchmark.completion.masks import Masks
+    from spared_benchmark.tissue.patches import PatchStore
+
+
+class TableDataset(CompleteDataset[pd.DataFrame]):
+    """A tidy table in Parquet (``.tsv.gz`` and ``.csv`` by their suffix)."""
+
+    def read(self, path: Path) -> pd.DataFrame:
+        """Return the table."""
+        return pd.read_parquet(path)
+
+    def write(self, path: Path, content: pd.DataFrame) -> None:
+        """Write the table without its index."""
+        content.to_parquet(path, index=False)
+
+    def preview(self, nrows: int = 40) -> dict[str, Any]:
+        """Return the first rows in the form in which kedro-viz shows tables."""
+        table: dict[str, Any] = self.read(self._filepath).head(nrows).to_dict(orient="split")
+        return table
+
+
+class JsonDataset(CompleteDataset[Any]):
+    """A JSON document."""
+
+    def read(self, path: Path) -> Any:
+        """Return the document."""
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    def write(self, path: Path, content: Any) -> None:
+        """Write the document, indented."""
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+class PictureDataset(CompleteDataset[bytes]):
+    """A PNG."""
+
+    def read(self, path: Path) -> bytes:
+        """Return the PNG's bytes."""
+        return path.read_bytes()
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write the PNG's bytes."""
+        path.write_bytes(content)
+
+
+class PageDataset(CompleteDataset[str]):
+    """A text, such as an HTML page."""
+
+    def read(self, path: Path) -> str:
+        """Return the text."""
+        return path.read_text(encoding="utf-8")
+
+    def write(self, path: Path, content: str) -> None:
+        """Write the text."""
+        path.write_text(content, encoding="utf-8")
+
+
+class ArrayDataset(CompleteDataset[NDArray[Any]]):
+    """One array in npy, memory-mapped on load."""
+
+    def read(self, path: Path) -> NDArray[Any]:
+        """Return the array, read only and not yet in memory."""
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
+
+    def write(self, path: Path, content: NDArray[Any]) -> None:
+        """Write the array."""
+        with path.open("wb") as stream:
+            np.save(stream, content, allow_pickle=False)
+
+
+class WeightsDataset(CompleteDataset[dict[str, NDArray[Any]]]):
+    """Named arrays in safetensors: nothing in the file can run code."""
+
+    def read(self, path: Path) -> dict[str, NDArray[Any]]:
+        """Return the arrays by name."""
+        from safetensors.numpy import load_file
+
+        arrays: dict[str, NDArray[Any]] = load_file(path)
+        return arrays
+
+    def write(self, path: Path, content: dict[str, NDArray[Any]]) -> None:
+        """Write the arrays."""
+        from safetensors.numpy import save_file
+
+        save_file({name: np.ascontiguousarray(array) for name, array in content.items()}, path)
+
+
+class MasksDataset(CompleteDataset[Any]):
+    """The hidden entries of a cohort, drawn once."""
+
+    def read(self, path: Path) -> Masks:
+        """Return the masks."""
+        from spared_benchmark.completion.masks import Masks
+
+        return Masks.load(path)
+
+    def write(self, path: Path, content: Masks) -> None:
+        """Write the masks."""
+        content.save(path)
+
+
+class PatchesDataset(CompleteDataset[Any]):
+    """A slide's patches; loading maps them and reads no pixel."""
+
+    def read(self, path: Path) -> PatchStore:
+        """Return the patches, memory-mapped."""
+        from spared_benchmark.tissue.patches import PatchStore
+
+        return PatchStore.load(path)
+
+    def write(self, path: Path, content: PatchStore) -> None:
+        """Write the patches."""
+        content.save(path)

@@ -1,0 +1,65 @@
+"""A slide as its laboratory published it: a folder read by the cohort's format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spared_benchmark.atomic import digest_of
+from spared_benchmark.catalog.complete import CompleteDataset
+from spared_benchmark.settings_model import parsed
+from spared_benchmark.slides.preflight import missing_files
+from spared_benchmark.study import Cohort
+
+if TYPE_CHECKING:
+    from spared_benchmark.slides.raw import RawSlide
+
+
+class SlideSourceDataset(CompleteDataset[Any]):
+    """The source of one slide: found on disk, or written there by the simulation.
+
+    Args:
+        code: The cohort's code.
+        slide: The slide's name.
+        cohort: The cohort's definition, as in its YAML.
+    """
+
+    def __init__(self, *, code: str, slide: str, cohort: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._code, self._slide = code, slide
+        self._cohort = parsed(Cohort, cohort, code)
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether a node of this project writes it."""
+        return self._cohort.simulation is not None
+
+    def problem(self) -> str | None:
+        """Return why the slide cannot be read, or None; looks at names, reads no content."""
+        if self.is_simulated:
+            return super().problem()
+        return missing_files(
+            self._filepath, self._cohort.format, self._cohort.slides[self._slide].image
+        )
+
+    def fingerprint(self) -> str:
+        """Return a digest of the names, sizes and times of the source's files."""
+        path = self._filepath
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        stats = [(file.name, file.stat()) for file in files if file.is_file()]
+        return digest_of([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+    def read(self, path: Path) -> RawSlide:
+        """Return the slide with its image."""
+        from spared_benchmark.slides.read import read_slide
+
+        return read_slide(path, self._cohort, self._code, self._slide)
+
+    def write(self, path: Path, content: Any) -> None:
+        """Write a simulated slide in the cohort's format."""
+        from spared_benchmark.simulation import folders
+
+        if self._cohort.format == "space_ranger":
+            folders.write_space_ranger(path, content)
+        else:
+            folders.write_legacy_st(path, content)

@@ -1,0 +1,293 @@
+"""The whole configuration of a run, typed, and the parameters that nodes take from it.
+
+A study's YAML says what is compared; the parameter files say how. Both are checked here, before
+any node runs, and every problem found is reported at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spared_benchmark.errors import ConfigurationError, nearest
+from spared_benchmark.completion import completers
+from spared_benchmark.prediction import predictors
+from spared_benchmark.settings_model import Model, Settings, parse
+from spared_benchmark.study import (
+    BenchmarkSettings,
+    Budget,
+    Cohort,
+    CompletionSettings,
+    ProcessingSettings,
+    ReportSettings,
+    SlideDefinition,
+    Study,
+)
+
+TARGETS_WITHOUT_COMPLETER = ("raw", "measured")
+_SECTIONS = ("processing", "completion", "benchmark", "reporting")
+
+
+class CompleterTask(Settings):
+    """A completer's name with the settings that concern it, and no others."""
+
+    name: str
+    settings: CompletionSettings
+
+
+class PredictorTask(Settings):
+    """A predictor's name (or the controls' names) with the settings that concern it."""
+
+    names: tuple[str, ...]
+    settings: BenchmarkSettings
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A study with its cohorts and settings, checked.
+
+    Attributes:
+        name: The study's environment; its results lie under this name.
+        cohorts: Of the study, in its order, without the slides that it leaves out.
+    """
+
+    name: str
+    study: Study
+    cohorts: Mapping[str, Cohort]
+    processing: ProcessingSettings
+    completion: CompletionSettings
+    benchmark: BenchmarkSettings
+    reporting: ReportSettings
+
+    @classmethod
+    def parse(
+        cls, name: str, study_files: Mapping[str, Any], parameters: Mapping[str, Any]
+    ) -> Configuration:
+        """Check everything that was read from YAML.
+
+        Args:
+            name: The study's environment.
+            study_files: The key ``study`` and one key for each cohort of the library.
+            parameters: One key for each of processing, completion, benchmark and reporting.
+
+        Raises:
+            ConfigurationError: With every problem, one line each.
+        """
+        problems = _Problems()
+        study = problems.parse(Study, study_files.get("study", {}), "study")
+        sections = {
+            section: problems.parse(model, parameters.get(section) or {}, section)
+            for section, model in zip(_SECTIONS, _MODELS, strict=True)
+        }
+        known = [*_SECTIONS, "study", "cohorts", "mlflow"]
+        for key in sorted(set(parameters) - set(known)):
+            problems.add(f"parameters.{key}: unknown key{nearest(key, known)}")
+        cohorts: dict[str, Cohort] = {}
+        if study is not None:
+            problems.extend(_unknown_names(study))
+            cohorts = _selected_cohorts(study, study_files, problems)
+        if study is not None and all(sections.values()):
+            problems.extend(_unknown_methods(study, sections["completion"], sections["benchmark"]))
+        problems.raise_any(name)
+        return cls(name, study, cohorts, **sections)  # type: ignore[arg-type]
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of the graph, cut so that each node sees only what concerns it."""
+        benchmark = self.benchmark
+        methods: dict[str, tuple[str, ...]] = {name: (name,) for name in self.study.predictors}
+        if self.study.controls:
+            methods["controls"] = self.study.controls
+        tree = {
+            "study": self.study,
+            "cohorts": dict(self.cohorts),
+            "codes": {code: code for code in self.cohorts},
+            "slides": {
+                code: {s: s for s in cohort.slides} for code, cohort in self.cohorts.items()
+            },
+            "processing": self.processing,
+            "masks": self.completion.model_copy(update={"sizes": {}, "budgets": {}}),
+            "completers": {name: self._completer(name) for name in self.study.completers},
+            "encoders": {name: benchmark.encoders[name] for name in self.encoders()},
+            "predictors": {name: self._predictor(members) for name, members in methods.items()},
+            "targets": {target: target for target in self.study.targets},
+            "reporting": self.reporting,
+        }
+        plain = _plain(tree)
+        return dict(plain)
+
+    def encoders(self) -> list[str]:
+        """Return the names of the encoders whose features some predictor of the study takes."""
+        features = self.benchmark.features
+        chosen = [*self.study.predictors, *self.study.controls]
+        return sorted({features[name] for name in chosen if name in features})
+
+    def _completer(self, name: str) -> CompleterTask:
+        settings = self.completion
+        return CompleterTask(
+            name=name,
+            settings=settings.model_copy(
+                update={
+                    "sizes": _only(settings.sizes, [name]),
+                    "budgets": _only(settings.budgets, [name]),
+                }
+            ),
+        )
+
+    def _predictor(self, names: tuple[str, ...]) -> PredictorTask:
+        settings = self.benchmark
+        budget = {name: settings.budgets.get(name, settings.budgets["default"]) for name in names}
+        features = _only(settings.features, names)
+        return PredictorTask(
+            names=names,
+            settings=settings.model_copy(
+                update={
+                    "sizes": _only(settings.sizes, names),
+                    "budgets": budget,
+                    "features": features,
+                    "encoders": {},
+                }
+            ),
+        )
+
+
+_MODELS: tuple[type[Settings], ...] = (
+    ProcessingSettings,
+    CompletionSettings,
+    BenchmarkSettings,
+    ReportSettings,
+)
+
+
+class _Problems:
+    """Collects problems so that all can be told at once."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def parse(self, model: type[Model], content: Any, where: str) -> Model | None:
+        result, lines = parse(model, content, where)
+        self._lines += lines
+        return result
+
+    def add(self, line: str) -> None:
+        self._lines.append(line)
+
+    def extend(self, lines: Iterable[str]) -> None:
+        self._lines.extend(lines)
+
+    def raise_any(self, name: str) -> None:
+        if self._lines:
+            count = len(self._lines)
+            head = f"the configuration of the study '{name}' has {count} problem(s):"
+            raise ConfigurationError("\n  - ".join([head, *self._lines]))
+
+
+def _selected_cohorts(
+    study: Study, files: Mapping[str, Any], problems: _Problems
+) -> dict[str, Cohort]:
+    library = [key for key in files if key != "study"]
+    for key in library:
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", key):
+            hint = nearest(key, ["study"])
+            problems.add(f"{key}: neither 'study' nor a cohort's code such as MY_COHORT{hint}")
+    selected: dict[str, Cohort] = {}
+    for code in study.cohorts:
+        if code not in files:
+            known = ", ".join(sorted(library))
+            problems.add(
+                f"study.cohorts: no cohort {code!r}{nearest(code, library)}; there are {known}"
+            )
+            continue
+        content = _without(files[code], study.leave_out.get(code, ()), code, problems)
+        cohort = problems.parse(Cohort, content, code)
+        if cohort is not None:
+            selected[code] = cohort
+    for code in sorted(set(study.leave_out) - set(study.cohorts)):
+        problems.add(f"study.leave_out.{code}: not a cohort of this study")
+    return selected
+
+
+def _without(content: Any, left_out: Iterable[str], code: str, problems: _Problems) -> Any:
+    if not isinstance(content, Mapping) or not isinstance(content.get("slides"), Mapping):
+        return content
+    slides = dict(content["slides"])
+    for slide in left_out:
+        if slide not in slides:
+            problems.add(f"study.leave_out.{code}: no slide {slide!r}{nearest(slide, slides)}")
+        slides.pop(slide, None)
+    known = SlideDefinition.model_fields
+    for slide, definition in slides.items():
+        if isinstance(definition, Mapping) and "split" not in definition:
+            typo = next((key for key in definition if key not in known), None)
+            hint = f" (it has an unknown key {typo!r})" if typo else ""
+            problems.add(
+                f"{code}.slides.{slide}: the slide is in no split{hint}; "
+                "write split: train, val or test, or leave it out in study.leave_out"
+            )
+    return {**content, "slides": slides}
+
+
+def _unknown_names(study: Study) -> list[str]:
+    chosen = [
+        ("completers", study.completers, completers.available()),
+        ("controls", study.controls, predictors.available()),
+        ("predictors", study.predictors, predictors.available()),
+        ("targets", study.targets, [*TARGETS_WITHOUT_COMPLETER, *study.completers]),
+    ]
+    problems = []
+    for key, names, known in chosen:
+        problems += [
+            f"study.{key}: unknown name {name!r}{nearest(name, known)}; known: {', '.join(known)}"
+            for name in names
+            if name not in known
+        ]
+        repeated = sorted({name for name in names if list(names).count(name) > 1})
+        problems += [f"study.{key}: {name!r} is listed twice" for name in repeated]
+    return problems
+
+
+def _unknown_methods(study: Study, completion: Any, benchmark: Any) -> list[str]:
+    problems = []
+    known_completers, known_predictors = completers.available(), predictors.available()
+    tables = [
+        ("completion.sizes", completion.sizes, known_completers),
+        ("completion.budgets", completion.budgets, known_completers),
+        ("benchmark.sizes", benchmark.sizes, known_predictors),
+        ("benchmark.budgets", benchmark.budgets, ["default", *known_predictors]),
+        ("benchmark.features", benchmark.features, known_predictors),
+    ]
+    for where, table, known in tables:
+        problems += [
+            f"{where}.{name}: unknown method{nearest(name, known)}"
+            for name in table
+            if name not in known
+        ]
+    problems += [
+        f"benchmark.features.{name}: no encoder {encoder!r}{nearest(encoder, benchmark.encoders)}"
+        for name, encoder in benchmark.features.items()
+        if encoder not in benchmark.encoders
+    ]
+    if "default" not in benchmark.budgets:
+        problems.append("benchmark.budgets: the key 'default' is missing")
+    both = sorted(set(study.controls) & set(study.predictors))
+    problems += [f"study: {name!r} is both a control and a predictor" for name in both]
+    return problems
+
+
+def _only(table: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: table[name] for name in names if name in table}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def budget_of(settings: CompletionSettings | BenchmarkSettings, name: str) -> Budget:
+    """Return how long the method called ``name`` trains."""
+    return settings.budgets.get(name) or settings.budgets.get("default") or Budget()

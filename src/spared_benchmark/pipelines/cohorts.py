@@ -1,0 +1,35 @@
+"""How a cohort's small graph becomes a namespace of the study's graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kedro.pipeline import Node, Pipeline
+
+from spared_benchmark.configuration import Configuration
+from spared_benchmark.study import Cohort
+
+
+def in_namespace(
+    nodes: Iterable[Node], code: str, *, inputs: Mapping[str, str] | None = None
+) -> Pipeline:
+    """Return ``nodes`` as the cohort's namespace.
+
+    Datasets get the cohort's code as a prefix, but for those in ``inputs``. Parameters are the
+    study's; ``params:cohort`` stands for this cohort's definition.
+    """
+    graph = Pipeline(list(nodes))
+    parameters = {name: name for name in graph.inputs() if name.startswith("params:")}
+    if "params:cohort" in parameters:
+        parameters["params:cohort"] = f"params:cohorts.{code}"
+    return Pipeline(graph, namespace=code, parameters=parameters, inputs=dict(inputs or {}))
+
+
+def slides_with_image(cohort: Cohort) -> list[str]:
+    """Return the slides that have patches."""
+    return [slide for slide, definition in cohort.slides.items() if definition.image is not None]
+
+
+def patches(configuration: Configuration, slide: str) -> str:
+    """Return the name of the dataset with a slide's patches."""
+    return f"patches-{configuration.study.window}-{slide}"

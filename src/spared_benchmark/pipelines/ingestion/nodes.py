@@ -1,0 +1,64 @@
+"""From a laboratory's files to one AnnData and one patch store per slide."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from spared_benchmark.pipelines.types import (
+    AnnData,
+    DataFrame,
+    PatchStore,
+    RawSlide,
+    SimulatedSlide,
+)
+from spared_benchmark.study import Cohort
+
+
+def simulate_slide(cohort: Cohort, code: str, slide: str) -> tuple[SimulatedSlide, AnnData]:
+    """Make a slide of known truth."""
+    from spared_benchmark import simulation
+
+    simulated = simulation.simulate_slide(cohort, code, slide)
+    return simulated, simulated.truth
+
+
+def simulate_gene_lengths(cohort: Cohort, code: str) -> DataFrame:
+    """Make the gene lengths of a simulated cohort."""
+    from spared_benchmark import simulation
+
+    return simulation.simulated_gene_lengths(cohort, code)
+
+
+def ingest_slide_with_image(
+    raw: RawSlide, window: str
+) -> tuple[AnnData, bytes, dict[str, Any], PatchStore]:
+    """Cut the patches of a slide and draw its spots on the tissue."""
+    from spared_benchmark.tissue.patches import cut_patches, ingestion_row
+
+    store = cut_patches(raw, window)
+    return raw.adata, _overlay(raw), ingestion_row(raw, store), store
+
+
+def ingest_slide_without_image(raw: RawSlide) -> tuple[AnnData, bytes, dict[str, Any]]:
+    """Take in a slide that has counts only."""
+    from spared_benchmark.tissue.patches import ingestion_row
+
+    return raw.adata, _overlay(raw), ingestion_row(raw, None)
+
+
+def tabulate_ingestion(cohort: Cohort, **rows: dict[str, Any]) -> DataFrame:
+    """Collect the slides' rows in the cohort's order, with their splits."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [{**rows[slide], "split": definition.split} for slide, definition in cohort.slides.items()]
+    )
+
+
+def _overlay(raw: RawSlide) -> bytes:
+    from spared_benchmark.slides.overlay import draw_overlay
+
+    stream = io.BytesIO()
+    draw_overlay(raw).savefig(stream, format="png")
+    return stream.getvalue()

@@ -1,0 +1,1 @@
+"""See `pipeline.py` for the graph and `nodes.py` for what its nodes call."""

@@ -1,0 +1,78 @@
+"""Tables, figures and the page, from the cohorts' tables; an absent cohort is None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from spared_benchmark.pipelines.types import DataFrame
+from spared_benchmark.study import Cohort, Protocol, ReportSettings, Study
+
+TABLES = {
+    "statistics": "cohorts",
+    "ingestion_table": "ingestion",
+    "completion_scores": "completion_scores",
+    "prediction_scores": "prediction_scores",
+    "gene_scores": "gene_scores",
+}
+
+
+def collector(schema: str) -> Callable[..., DataFrame]:
+    """Return the function that puts the cohorts' tables of ``schema`` under one another."""
+
+    def collect(**tables: DataFrame | None) -> DataFrame:
+        from spared_benchmark.reporting.tables import collect as put_together
+
+        return put_together(tables, schema)
+
+    collect.__name__ = collect.__qualname__ = f"collect_{schema}"
+    return collect
+
+
+def draw_figures(
+    cohorts: DataFrame, completion: DataFrame, prediction: DataFrame, protocol: Protocol
+) -> tuple[bytes, bytes, bytes]:
+    """Draw one figure of cohorts, of completion and of prediction."""
+    from spared_benchmark.reporting.figures.cohorts import cohort_overview
+    from spared_benchmark.reporting.figures.completion import completion_dots
+    from spared_benchmark.reporting.figures.prediction import prediction_dots
+    from spared_benchmark.reporting.figures.style import png
+
+    space = "combat" if protocol == "transductive" else "log_tpm"
+    figures = (
+        cohort_overview(cohorts),
+        completion_dots(completion),
+        prediction_dots(prediction, space),
+    )
+    cohorts_png, completion_png, prediction_png = (png(figure) for figure in figures)
+    return cohorts_png, completion_png, prediction_png
+
+
+def write_report(
+    study: Study, cohorts: dict[str, Any], settings: ReportSettings, **parts: Any
+) -> str:
+    """Write the page.
+
+    ``parts`` holds ``table:<name>``, and PNG bytes or None by the names that
+    `spared_benchmark.reporting.report.render` takes.
+    """
+    from spared_benchmark.reporting.provenance import provenance
+    from spared_benchmark.reporting.report import render
+
+    prefix = "table:"
+    tables = {
+        name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)
+    }
+    figures = {
+        name: part
+        for name, part in parts.items()
+        if not name.startswith(prefix) and part is not None
+    }
+    return render(
+        study,
+        tables,
+        figures,
+        cohorts={code: Cohort.model_validate(cohort) for code, cohort in cohorts.items()},
+        settings=settings,
+        provenance=provenance(),
+    )

@@ -1,0 +1,65 @@
+"""The cohorts' tables become figures and a page."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from spared_benchmark.configuration import Configuration
+from spared_benchmark.pipelines.reporting import nodes
+
+
+def create_pipeline(configuration: Configuration) -> Pipeline:
+    """Return the report of the study.
+
+    Cohorts' tables are optional: the report is made of those that are there and names the others.
+    """
+    cohorts = configuration.cohorts
+    # Names with dots are namespaces to Kedro, so they are mapped, not written into the nodes.
+    outer: dict[str, str] = {}
+
+    def of_cohort(code: str, name: str) -> str:
+        outer[f"{code}__{name}"] = f"{code}.{name}"
+        return f"{code}__{name}"
+
+    collections = [
+        Node(
+            nodes.collector(schema),
+            inputs={code: of_cohort(code, table) for code in cohorts},
+            outputs=f"table_{schema}",
+            name=f"collect_{schema}",
+        )
+        for table, schema in nodes.TABLES.items()
+    ]
+    figures = Node(
+        nodes.draw_figures,
+        inputs={
+            "cohorts": "table_cohorts",
+            "completion": "table_completion_scores",
+            "prediction": "table_prediction_scores",
+            "protocol": "params:study.protocol",
+        },
+        outputs=["figure_cohorts", "figure_completion", "figure_prediction"],
+        name="draw_figures",
+    )
+    overlays = {
+        f"overlay:{code}/{slide}": of_cohort(code, f"overlay-{slide}")
+        for code, cohort in cohorts.items()
+        for slide in list(cohort.slides)[:1]
+    }
+    mapped = cohorts if configuration.study.predictors else ()
+    maps = {f"maps:{code}": of_cohort(code, "maps") for code in mapped}
+    report = Node(
+        nodes.write_report,
+        inputs={
+            "study": "params:study",
+            "cohorts": "params:cohorts",
+            "settings": "params:reporting",
+            **{f"table:{schema}": f"table_{schema}" for schema in nodes.TABLES.values()},
+            **{name: f"figure_{name}" for name in ("cohorts", "completion", "prediction")},
+            **maps,
+            **overlays,
+        },
+        outputs="report",
+        name="write_report",
+    )
+    return Pipeline([*collections, figures, report], inputs=outer)

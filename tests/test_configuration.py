@@ -1,0 +1,135 @@
+"""A study's YAML: typed, every problem told at once, each with the nearest known word."""
+
+from copy import deepcopy
+
+import pytest
+
+from spared_benchmark.configuration import Configuration
+from spared_benchmark.errors import ConfigurationError
+
+STUDY = {
+    "title": "A study",
+    "cohorts": ["MINE"],
+    "protocol": "inductive",
+    "completers": ["gene_mean", "additive"],
+    "controls": ["train_mean"],
+    "predictors": ["feature_ridge"],
+    "targets": ["raw", "measured", "additive"],
+}
+COHORT = {
+    "title": "Mine",
+    "organism": "human",
+    "tissue": "skin",
+    "lattice": "hexagonal",
+    "format": "space_ranger",
+    "licence": "CC-BY-4.0",
+    "citation": "Me",
+    "slides": {
+        "A": {"subject": "P1", "split": "train"},
+        "B": {"subject": "P2", "split": "val"},
+        "C": {"subject": "P3", "split": "test", "image": None},
+    },
+}
+PARAMETERS = {
+    "processing": {},
+    "completion": {"budgets": {"additive": {"steps": 3}}},
+    "benchmark": {
+        "encoders": {"random": {"network": "random_conv"}},
+        "features": {"feature_ridge": "random"},
+        "budgets": {"default": {"steps": 5}, "small_cnn": {"steps": 7}},
+    },
+    "reporting": {},
+}
+
+
+def parse(study=None, cohort=None, **parameters):
+    files = {"study": {**STUDY, **(study or {})}, "MINE": {**COHORT, **(cohort or {})}}
+    return Configuration.parse("base", files, {**deepcopy(PARAMETERS), **parameters})
+
+
+def problems(*args, **kwargs):
+    with pytest.raises(ConfigurationError) as error:
+        parse(*args, **kwargs)
+    return str(error.value)
+
+
+def test_a_good_study_is_read():
+    configuration = parse()
+
+    assert list(configuration.cohorts) == ["MINE"]
+    assert configuration.cohorts["MINE"].slides["C"].image is None
+    assert configuration.encoders() == ["random"]
+
+
+def test_every_problem_is_told_at_once():
+    message = problems(
+        study={"protocl": "inductive", "completers": ["gene_mean", "aditive"]},
+        cohort={"latice": "square"},
+        processing={"median_hop": 2},
+    )
+
+    assert "study.protocl: unknown key (did you mean 'protocol'?)" in message
+    assert "MINE.latice" not in message, "cohorts are read once the study itself is readable"
+    assert "processing.median_hop: unknown key (did you mean 'median_hops'?)" in message
+
+
+def test_unknown_names_suggest_the_nearest():
+    message = problems(study={"completers": ["gene_mean", "aditive"], "targets": ["rwa"]})
+
+    assert "study.completers: unknown name 'aditive' (did you mean 'additive'?)" in message
+    assert "study.targets: unknown name 'rwa' (did you mean 'raw'?)" in message
+
+
+def test_problems_of_study_cohort_and_parameters_come_together():
+    message = problems(
+        study={"cohorts": ["MINE", "MIEN"]},
+        cohort={"latice": "square"},
+        benchmark={"budgets": {"default": {}, "vit_c": {}}, "features": {"feature_ridge": "x"}},
+    )
+
+    assert "no cohort 'MIEN' (did you mean 'MINE'?)" in message
+    assert "MINE.latice: unknown key (did you mean 'lattice'?)" in message
+    assert "benchmark.budgets.vit_c: unknown method" in message
+    assert "benchmark.features.feature_ridge: no encoder 'x'" in message
+
+
+def test_a_slide_in_no_split_is_one_clear_error():
+    slides = {**COHORT["slides"], "D": {"subject": "P4"}}
+
+    message = problems(cohort={"slides": slides})
+
+    assert "MINE.slides.D: the slide is in no split" in message
+
+
+def test_a_cohort_needs_train_and_val():
+    slides = {"A": {"subject": "P1", "split": "train"}}
+
+    assert "no slide has the split 'val'" in problems(cohort={"slides": slides})
+
+
+def test_slides_left_out_are_gone_and_unknown_ones_are_told():
+    assert list(parse(study={"leave_out": {"MINE": ["C"]}}).cohorts["MINE"].slides) == ["A", "B"]
+    assert "no slide 'Z'" in problems(study={"leave_out": {"MINE": ["Z"]}})
+
+
+def test_a_completer_sees_only_its_own_settings():
+    parameters = parse().parameters()
+
+    assert parameters["completers"]["gene_mean"]["settings"]["budgets"] == {}
+    assert parameters["completers"]["additive"]["settings"]["budgets"]["additive"]["steps"] == 3
+    assert parameters["predictors"]["feature_ridge"]["settings"]["budgets"] == {
+        "feature_ridge": parse().benchmark.budgets["default"].model_dump(mode="json")
+    }
+
+
+def test_a_simulated_cohort_says_how():
+    message = problems(cohort={"organism": "simulated"})
+
+    assert "'simulation' belongs to the organism 'simulated'" in message
+
+
+@pytest.mark.parametrize("slide", ["../../etc", "a b", "", "x/y"])
+def test_slide_names_are_safe_as_file_names(slide):
+    slides = {**COHORT["slides"], slide: {"subject": "P4", "split": "train"}}
+
+    assert "MINE.slides" in problems(cohort={"slides": slides})

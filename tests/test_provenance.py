@@ -1,0 +1,104 @@
+"""A change reaches exactly what depends on it."""
+
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+
+from spared_benchmark.catalog.files import JsonDataset
+from spared_benchmark.catalog.trials import TrialsDataset
+from spared_benchmark.provenance import expected_digests, tell, version
+
+
+def first(raw, a):
+    return raw
+
+
+def second(left, b, trials):
+    return left
+
+
+def other(raw):
+    return raw
+
+
+PIPELINE = Pipeline(
+    [
+        Node(first, ["raw", "params:a"], "left", name="first"),
+        Node(second, ["left", "params:b", "trials"], "right", name="second"),
+        Node(other, "raw", "aside", name="other"),
+    ]
+)
+
+
+class Source(MemoryDataset):
+    def __init__(self, print_):
+        super().__init__(1)
+        self._print = print_
+
+    def fingerprint(self):
+        return self._print
+
+
+def digests(tmp_path, *, a=1, b=1, raw="x", methods=lambda node: {}, pipeline=PIPELINE):
+    catalog = DataCatalog(
+        {
+            "raw": Source(raw),
+            "params:a": MemoryDataset(a),
+            "params:b": MemoryDataset(b),
+            "trials": TrialsDataset(filepath=str(tmp_path / "trials")),
+        }
+    )
+    return expected_digests(pipeline, catalog, methods)
+
+
+def changed(before, after):
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    ("change", "reached"),
+    [
+        ({"a": 2}, {"params:a", "left", "right", "trials"}),
+        ({"b": 2}, {"params:b", "right", "trials"}),
+        ({"raw": "y"}, {"raw", "left", "right", "trials", "aside"}),
+        ({"methods": lambda node: {"m": 2} if node.name == "second" else {}}, {"right", "trials"}),
+        ({}, set()),
+    ],
+)
+def test_a_change_reaches_its_consumers_and_nothing_else(tmp_path, change, reached):
+    assert changed(digests(tmp_path), digests(tmp_path, **change)) == reached
+
+
+def test_a_new_version_of_a_function_counts(tmp_path):
+    @version(2)
+    def marked(raw):
+        return raw
+
+    @version(3)
+    def marked_later(raw):
+        return raw
+
+    marked_later.__qualname__ = marked.__qualname__
+    before, after = (
+        digests(tmp_path, pipeline=Pipeline([Node(function, "raw", "aside", name="other")]))
+        for function in (marked, marked_later)
+    )
+    assert changed(before, after) == {"aside"}
+
+
+def test_datasets_are_told(tmp_path):
+    catalog = DataCatalog({"aside": JsonDataset(filepath=str(tmp_path / "aside.json"))})
+    told = digests(tmp_path)
+
+    tell(catalog, told, {"aside"})
+
+    assert catalog.get("aside").expected == told["aside"]
+
+
+def test_trials_of_other_settings_lie_elsewhere(tmp_path):
+    trials = TrialsDataset(filepath=str(tmp_path))
+    trials.expected = "one"
+    one = trials.load().root
+    trials.expected = "two"
+
+    assert one != trials.load().root
