@@ -1,0 +1,1 @@
+"""From raw counts to one expression matrix: filter, TPM, medians, choice of genes, ComBat."""

@@ -1,0 +1,154 @@
+"""The genes of a cohort: those that every slide measures, and what the filter leaves of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy import sparse
+
+from spared_benchmark.errors import InputError
+from spared_benchmark.expression.filter import GeneFilter, Tally, tally
+from spared_benchmark.expression.gene_lengths import lengths_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CommonGenes:
+    """Genes that every slide measures: names and symbols ``(n_genes,)``."""
+
+    id: NDArray[np.str_]
+    symbol: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class FilteredGenes:
+    """Genes that the filter keeps and that have a length.
+
+    Attributes:
+        id: Names ``(n_filtered,)``.
+        symbol: Symbols ``(n_filtered,)``.
+        lengths: Merged exon lengths, base pairs ``(n_filtered,)``.
+        fraction_min: Smallest expressed fraction over the slides ``(n_filtered,)``.
+        fraction: Expressed fraction over all spots ``(n_filtered,)``.
+        missing: How many genes were lost for want of a length.
+        ambiguous: How many of them because their symbol names several genes.
+    """
+
+    id: NDArray[np.str_]
+    symbol: NDArray[np.str_]
+    lengths: NDArray[np.float64]
+    fraction_min: NDArray[np.float64]
+    fraction: NDArray[np.float64]
+    missing: int
+    ambiguous: int
+
+    def table(self, genes: NDArray[np.intp], moran: NDArray[np.float64]) -> pd.DataFrame:
+        """Return what is known of some of the genes, one row each, index their names.
+
+        Args:
+            genes: Positions of the genes ``(n_chosen,)``.
+            moran: Of all filtered genes ``(n_filtered,)``.
+        """
+        return pd.DataFrame(
+            {
+                "symbol": self.symbol[genes].astype(object),
+                "moran": moran[genes],
+                "fraction_min": self.fraction_min[genes],
+                "fraction": self.fraction[genes],
+                "gene_length": self.lengths[genes],
+            },
+            index=pd.Index(self.id[genes].astype(object)),
+        )
+
+
+def count_slides(
+    loaders: Mapping[str, Callable[[], AnnData]], limits: tuple[float, float]
+) -> tuple[CommonGenes, dict[str, Tally]]:
+    """Count every slide over the genes that all of them measure.
+
+    Args:
+        loaders: By slide, a function that loads it (schema ``slide``).
+        limits: A spot is kept when its total lies strictly between the two.
+
+    Raises:
+        InputError: When the slides share no gene, or a slide names a gene twice.
+    """
+    common: pd.Index | None = None
+    symbols: pd.Series | None = None
+    counted: dict[str, tuple[int, Tally]] = {}
+    for slide, load in loaders.items():
+        adata = load()
+        _refuse_doubles(adata, slide)
+        common = adata.var_names if common is None else common[common.isin(adata.var_names)]
+        symbols = adata.var["symbol"] if symbols is None else symbols
+        # Only a slide whose genes turn out to be more than the common ones is counted again.
+        shared = sparse.csr_matrix(adata.X)[:, adata.var_names.get_indexer(common)]
+        counted[slide] = len(common), tally(shared, limits)
+    if common is None or symbols is None or len(common) == 0:
+        msg = f"the slides {', '.join(loaders)} share no gene; are they of one organism?"
+        raise InputError(msg)
+    for slide, (size, _) in counted.items():
+        if size != len(common):
+            adata = loaders[slide]()
+            shared = sparse.csr_matrix(adata.X)[:, adata.var_names.get_indexer(common)]
+            counted[slide] = len(common), tally(shared, limits)
+    genes = CommonGenes(
+        np.asarray(common, dtype=np.str_), np.asarray(symbols.loc[common], dtype=np.str_)
+    )
+    return genes, {slide: one for slide, (_, one) in counted.items()}
+
+
+def _refuse_doubles(adata: AnnData, slide: str) -> None:
+    if not adata.var_names.is_unique:
+        twice = adata.var_names[adata.var_names.duplicated()][0]
+        msg = f"slide {slide}: the gene {twice!r} comes more than once; names must be unique"
+        raise InputError(msg)
+
+
+def with_length(genes: CommonGenes, kept: GeneFilter, gene_lengths: pd.DataFrame) -> FilteredGenes:
+    """Return the genes that the filter keeps and that have a length; log the ones that have none.
+
+    Args:
+        genes: Genes of the cohort.
+        kept: Which of them the filter keeps.
+        gene_lengths: Columns ``gene_id``, ``symbol``, ``length``.
+
+    Raises:
+        InputError: When none has a length.
+    """
+    place = np.flatnonzero(kept.kept)
+    found = lengths_of(genes.id[place].tolist(), genes.symbol[place].tolist(), gene_lengths)
+    if found.missing:
+        logger.warning(
+            "%d of %d filtered genes have no length and are left out (%d of them because their "
+            "symbol names several genes): %s%s",
+            len(found.missing),
+            place.size,
+            len(found.ambiguous),
+            ", ".join(found.missing[:5]),
+            ", …" if len(found.missing) > 5 else "",
+        )
+    known = np.isfinite(found.values)
+    if not known.any():
+        msg = (
+            f"none of {place.size} filtered genes has a length (first: {found.missing[0]!r}); is "
+            "the table of gene lengths that of the cohort's organism?"
+        )
+        raise InputError(msg)
+    place = place[known]
+    return FilteredGenes(
+        id=genes.id[place],
+        symbol=genes.symbol[place],
+        lengths=found.values[known],
+        fraction_min=kept.fraction_min[place],
+        fraction=kept.fraction[place],
+        missing=len(found.missing),
+        ambiguous=len(found.ambiguous),
+    )

@@ -1,0 +1,67 @@
+"""What processing says about a cohort, one number per row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from spared_benchmark.expression.filter import Tally
+from spared_benchmark.study import Cohort
+
+COLUMNS = ("statistic", "value")
+
+
+def statistics_table(
+    expression: AnnData,
+    tallies: Mapping[str, Tally],
+    cohort: Cohort,
+    *,
+    genes_filtered: int,
+    lengths_missing: int,
+    lengths_ambiguous: int,
+) -> pd.DataFrame:
+    """Return the statistics of a processed cohort (columns ``statistic``, ``value``).
+
+    ``missing_before`` is the share of zeros over the spots in tissue and the genes counted at
+    least once, before any limit; ``missing_after`` that among the chosen genes. ``spots_corrupt``
+    counts spots with at least one zero among the chosen genes, ``spots_dropped`` those that the
+    quality limits drop or leave empty, ``lengths_missing`` the genes lost for want of a length (``lengths_ambiguous`` of them because their symbol names several genes). Figures that
+    the paper prints come beside as ``published_…``.
+
+    Args:
+        expression: See the schema ``expression``.
+        tallies: What each slide contributed to the filter.
+        cohort: The cohort's definition.
+        genes_filtered: Genes left by the filter that have a length.
+        lengths_missing: Genes left by the filter that have none.
+        lengths_ambiguous: See above.
+    """
+    spots = sum(tally.kept.size for tally in tallies.values())
+    present = np.sum([tally.present for tally in tallies.values()], axis=0)
+    seen = int(np.count_nonzero(present))
+    split = expression.obs["split"].value_counts()
+    measured = np.asarray(expression.layers["measured"], dtype=bool)
+    numbers: dict[str, float] = {
+        "slides": expression.obs["slide"].nunique(),
+        "subjects": expression.obs["subject"].nunique(),
+        "spots": expression.n_obs,
+        "spots_corrupt": int(np.count_nonzero(~measured.all(axis=1))),
+        "spots_dropped": spots - expression.n_obs,
+        "genes_measured": seen,
+        "genes_filtered": genes_filtered,
+        "genes": expression.n_vars,
+        "missing_before": 1.0 - float(present.sum()) / (spots * seen),
+        "missing_after": 1.0 - float(measured.mean()),
+        "lengths_missing": lengths_missing,
+        "lengths_ambiguous": lengths_ambiguous,
+        "median_library_size": float(expression.obs["library_size"].median()),
+        **{f"{name}_spots": int(split.get(name, 0)) for name in ("train", "val", "test")},
+    }
+    if cohort.published is not None:
+        published = cohort.published.model_dump()
+        numbers.update({f"published_{name}": value for name, value in published.items()})
+    rows = [(name, float(value)) for name, value in numbers.items()]
+    return pd.DataFrame(rows, columns=list(COLUMNS))

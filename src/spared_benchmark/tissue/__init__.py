@@ -1,0 +1,1 @@
+"""Where spots lie: lattice neighbourhoods and image patches."""
