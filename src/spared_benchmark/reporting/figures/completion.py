@@ -1,0 +1,68 @@
+"""How well hidden entries are recovered: one panel per cohort, one row per completer."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from spared_benchmark.reporting import tables
+from spared_benchmark.reporting.figures import dots, style
+
+
+def completion_dots(
+    scores: pd.DataFrame,
+    space: str = "log_tpm",
+    regime: str = "entries",
+    hidden_fraction: float | None = None,
+) -> Figure:
+    """Draw the error of every completer: small dots are assays, large dots their mean.
+
+    Controls and the floor lie below, each with a vertical line, and are not ranked.
+
+    Args:
+        scores: Tidy completion scores.
+        space: ``log_tpm`` or ``combat``.
+        regime: How the entries were hidden.
+        hidden_fraction: Share of measured entries hidden; the first in the table when not given.
+    """
+    chosen = scores[(scores["space"] == space) & (scores["regime"] == regime)]
+    if len(chosen):
+        fraction = chosen["hidden_fraction"].iloc[0] if hidden_fraction is None else hidden_fraction
+        chosen = chosen[chosen["hidden_fraction"] == fraction]
+    summary = tables.completion_summary(chosen)
+    shown = summary[summary["mse"].notna()] if len(summary) else summary
+    cohorts = tables.in_order(shown["cohort"]) if len(shown) else []
+    panels = [shown[shown["cohort"] == cohort] for cohort in cohorts]
+    most = max((len(rows) for rows in panels), default=1)
+    figure, grid = style.panels(len(cohorts), 0.6 + 0.245 * most)
+    for axes, cohort, rows in zip(grid, cohorts, panels, strict=True):
+        split = " (validation)" if bool(rows["validation"].any()) else ""
+        style.dress(axes, f"{cohort}{split}")
+        _panel(axes, rows, chosen[chosen["cohort"] == cohort])
+    label = f"MSE of hidden entries, {style.UNITS.get(space, space)}"
+    figure.supxlabel(label, fontsize=style.TEXT, color=style.INK)
+    return figure
+
+
+def _panel(axes: Axes, summary: pd.DataFrame, scores: pd.DataFrame) -> None:
+    methods = summary[summary["kind"] == "method"].sort_values("mse")
+    others = summary[summary["kind"] != "method"].sort_values("mse")
+    ordered = pd.concat([methods, others])
+    low = float(ordered["mse"].min())
+    fitted = [*methods["mse"], *others.loc[others["mse"] <= dots.NEAR * low, "mse"]]
+    limit = dots.error_axis(axes, fitted or list(others["mse"]))
+    single = scores[(scores["metric"] == "mse") & (scores["slide"] == "")]
+    for row, (_, line) in enumerate(ordered.iterrows()):
+        ranked, ceiling = line["kind"] == "method", line["kind"] == "ceiling"
+        assays = single[
+            (single["completer"] == line["completer"])
+            & (single["split"] == line["split"])
+            & (single["value"] <= limit)
+        ]["value"]
+        colour = style.BLUE if ranked else style.GREEN if ceiling else style.GREY
+        axes.plot(assays, [row] * len(assays), "o", ms=3, color=colour, mew=0, alpha=0.35, zorder=2)
+        dots.dot(axes, float(line["mse"]), row, colour, hollow=not ranked)
+        if not ranked:
+            dots.reference_line(axes, float(line["mse"]), ceiling=ceiling)
+    dots.name_rows(axes, list(ordered["completer"]), len(others))

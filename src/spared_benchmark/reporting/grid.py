@@ -1,0 +1,300 @@
+"""Tables as a reader sees them: columns, groups of rows, cells with a reason where undefined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from spared_benchmark.reporting.numbers import (
+    DASH,
+    MINUS,
+    PLUS_MINUS,
+    decimal,
+    defined,
+    percent,
+    spread,
+    whole,
+)
+
+CONSTANT = "Undefined for every gene: the prediction is constant within each slide"
+NO_FLOOR = (
+    "Undefined: needs the scores of slide_gene_mean and the Poisson floor in this space, and a "
+    "floor below that mean"
+)
+CEILING = "Not defined for a ceiling"
+UNKNOWN = "Not in the tables"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, what it sorts by, and what a reader sees on hovering."""
+
+    text: str
+    sort: float | str = ""
+    title: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column's head."""
+
+    label: str
+    title: str = ""
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that are sorted among themselves; ``label`` stands above them when given."""
+
+    label: str
+    rows: tuple[tuple[Cell, ...], ...]
+    aside: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of the report."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    groups: tuple[Group, ...]
+
+
+ERROR = Column("MSE", "Mean squared error; lower is better")
+CORRELATION = Column("PCC by gene", "Pearson's correlation per gene within slide, averaged")
+ENTRIES = Column("n\N{NO-BREAK SPACE}entries", "Entries that were scored")
+GENES = Column("n\N{NO-BREAK SPACE}genes", "Genes whose PCC is defined, summed over slides")
+UNRANKED = "Controls and ceilings, not ranked"
+
+
+def completion_grid(summary: pd.DataFrame, caption: str) -> Grid:
+    """Return one cohort's completers; ``summary`` holds one space, regime and fraction."""
+    columns = (
+        Column("Completer", numeric=False),
+        ERROR,
+        CORRELATION,
+        Column("PCC net of depth", "The same with the depth of each spot removed: not depth alone"),
+        Column(
+            "reducible error removed",
+            "(MSE of slide_gene_mean − MSE) / (MSE of slide_gene_mean − floor)",
+        ),
+        ENTRIES,
+        GENES,
+        Column("assays", "Times that other entries were hidden; ± is their standard deviation"),
+        Column("seconds", "Fit and scoring together, on the machine that ran it"),
+    )
+
+    def cells(row: pd.Series) -> tuple[Cell, ...]:
+        return (
+            Cell(str(row["completer"]), str(row["completer"])),
+            *_metrics(row, "assay"),
+            _number(row["pcc_net"], None, "Not in the tables, or undefined for every gene"),
+            _share(row),
+            *_sizes(row, "assays"),
+            _seconds(row["seconds"]),
+        )
+
+    return Grid(caption, columns, _grouped(summary, cells))
+
+
+def prediction_grid(summary: pd.DataFrame, caption: str) -> Grid:
+    """Return one cohort's predictors by target; ``summary`` holds one space."""
+    columns = (
+        Column("Predictor", numeric=False),
+        Column("trained on", "The target", numeric=False),
+        ERROR,
+        CORRELATION,
+        ENTRIES,
+        GENES,
+        Column("seeds", "Trainings from other random starts; ± is their standard deviation"),
+    )
+
+    def cells(row: pd.Series) -> tuple[Cell, ...]:
+        return (
+            Cell(str(row["predictor"]), str(row["predictor"])),
+            Cell(str(row["target"]), str(row["target"])),
+            *_metrics(row, "seed"),
+            *_sizes(row, "seeds"),
+        )
+
+    return Grid(caption, columns, _grouped(summary, cells))
+
+
+def target_grid(best: pd.DataFrame, caption: str) -> Grid:
+    """Return the best method of each cohort and target beside the best control."""
+    columns = (
+        Column("Cohort", numeric=False),
+        Column("trained on", "The target", numeric=False),
+        Column("best predictor", "Lowest MSE on the reported split", numeric=False),
+        ERROR,
+        CORRELATION,
+        Column("MSE against measured", "Relative to the best method trained on measured entries"),
+        Column("best control's MSE", "Lowest among the controls of the same target"),
+    )
+    winners = set(best.groupby("cohort")["mse"].idxmin()) if len(best) else set()
+    groups = []
+    measured = best[best["role"] == "measured"].set_index("cohort")["mse"]
+    for cohort, rows in best.groupby("cohort", sort=False):
+        cells = tuple(
+            (
+                Cell(str(cohort), str(cohort)),
+                Cell(str(row["target"]), str(row["target"])),
+                Cell(str(row["predictor"]), str(row["predictor"])),
+                Cell(
+                    spread(row["mse"], row["mse_sd"]),
+                    row["mse"],
+                    best=index in winners,
+                ),
+                _number(row["pcc_gene"], row["pcc_gene_sd"], CONSTANT),
+                _against(row, measured.get(str(cohort))),
+                _number(row["control_mse"], None, "No control was run for this target"),
+            )
+            for index, row in rows.iterrows()
+        )
+        groups.append(Group("", cells))
+    return Grid(caption, columns, tuple(groups))
+
+
+def cohort_grid(wide: pd.DataFrame, titles: dict[str, str], caption: str) -> Grid:
+    """Return the cohorts: their size, their splits and how much of them is missing."""
+    columns = (
+        Column("Cohort", numeric=False),
+        Column("slides"),
+        Column("subjects", "Patients or animals"),
+        Column("spots"),
+        Column("train / val / test", "Spots of each split"),
+        Column("genes", "Chosen of those measured"),
+        Column("UMI per spot", "Median library size over the genes that pass the filter"),
+        Column("missing before", "Entries without a count, among all genes measured"),
+        Column("missing after", "The same among the chosen genes"),
+    )
+    rows = []
+    for code, row in wide.iterrows():
+        title = titles.get(str(code), "")
+        splits = [row.get(f"{split}_spots", 0) for split in ("train", "val", "test")]
+        rows.append(
+            (
+                Cell(f"{code} {title}".strip(), str(code)),
+                *(_count(row.get(name)) for name in ("slides", "subjects", "spots")),
+                Cell(" / ".join(whole(count) if count else DASH for count in splits), splits[0]),
+                Cell(
+                    f"{whole(row.get('genes'))} of {whole(row.get('genes_measured'))}",
+                    row.get("genes", 0),
+                ),
+                _count(row.get("median_library_size")),
+                _missing(row, "missing_before"),
+                _missing(row, "missing_after"),
+            )
+        )
+    return Grid(caption, columns, (Group("", tuple(rows)),))
+
+
+def slide_grid(ingestion: pd.DataFrame, caption: str) -> Grid:
+    """Return the slides as they were read."""
+    columns = (
+        Column("Cohort", numeric=False),
+        Column("slide", numeric=False),
+        Column("subject", "Patient or animal", numeric=False),
+        Column("split", numeric=False),
+        Column("spots"),
+        Column("genes", "Genes in the file"),
+        Column("UMI per spot", "Median over spots, all genes"),
+        Column("image", "Without an image a slide takes part in completion only", numeric=False),
+        Column("µm per patch pixel", "Above 1 the patches are coarser than most methods expect"),
+    )
+    rows = tuple(
+        (
+            *(
+                Cell(str(row.get(name, DASH)), str(row.get(name, "")))
+                for name in ("cohort", "slide", "subject", "split")
+            ),
+            *(_count(row[name]) for name in ("spots", "genes", "median_counts")),
+            Cell(str(row["image"]), str(row["image"])),
+            _number(row["um_per_patch_px"], None, "No image, or no scale in the source", 2),
+        )
+        for _, row in ingestion.iterrows()
+    )
+    return Grid(caption, columns, (Group("", rows),))
+
+
+def _grouped(
+    summary: pd.DataFrame, cells: Callable[[pd.Series], tuple[Cell, ...]]
+) -> tuple[Group, ...]:
+    ranked = summary["kind"] == "method"
+    groups = []
+    for label, rows, aside in (("", summary[ranked], False), (UNRANKED, summary[~ranked], True)):
+        if len(rows):
+            made = tuple(cells(row) for _, row in rows.iterrows())
+            groups.append(Group(label, made, aside))
+    return tuple(groups)
+
+
+def _metrics(row: pd.Series, run: str) -> tuple[Cell, Cell]:
+    title = "" if defined(row["mse_sd"]) else f"One {run}: no spread is known"
+    error = Cell(
+        spread(row["mse"], row["mse_sd"]), _sortable(row["mse"]), title, bool(row["best_mse"])
+    )
+    correlation = _number(row["pcc_gene"], row["pcc_gene_sd"], _why(row))
+    return error, Cell(correlation.text, correlation.sort, correlation.title, bool(row["best_pcc"]))
+
+
+def _why(row: pd.Series) -> str:
+    return UNKNOWN if row["kind"] == "ceiling" else CONSTANT
+
+
+def _share(row: pd.Series) -> Cell:
+    if not defined(row["share"]):
+        return Cell(DASH, "", CEILING if row["kind"] == "ceiling" else NO_FLOOR)
+    if row["share"] < -1:
+        return Cell(f"< {percent(-1.0)}", row["share"], percent(row["share"]))
+    deviation = row["share_sd"]
+    text = percent(row["share"])
+    if defined(deviation) and deviation >= 0.0005:
+        text = f"{decimal(100 * row['share'], 0)}{PLUS_MINUS}{percent(deviation)}"
+    return Cell(text, row["share"])
+
+
+def _sizes(row: pd.Series, runs: str) -> tuple[Cell, Cell, Cell]:
+    return _count(row["n_entries"]), _count(row["n_genes"]), _count(row[runs])
+
+
+def _seconds(value: float) -> Cell:
+    return _number(value, None, "Not timed", 1 if defined(value) and value < 10 else 0)
+
+
+def _against(row: pd.Series, measured: float | None) -> Cell:
+    if row["role"] == "measured" or measured is None:
+        return Cell(DASH, "", "The reference" if measured is not None else "measured was not run")
+    change = float(row["mse"] / measured - 1)
+    text = percent(abs(change), 1 if abs(change) < 1 else 0)
+    return Cell(f"{MINUS if change < 0 else '+'}{text}", change)
+
+
+def _count(value: float | None) -> Cell:
+    return Cell(whole(value), _sortable(value), "" if defined(value) else UNKNOWN)
+
+
+def _number(
+    value: float | None, deviation: float | None, why: str, places: int | None = None
+) -> Cell:
+    text = spread(value, deviation) if places is None else decimal(value, places)
+    return Cell(text, _sortable(value), "" if defined(value) else why)
+
+
+def _missing(row: pd.Series, name: str) -> Cell:
+    published = row.get(f"published_{name}")
+    value = row.get(name)
+    if not defined(published) or published is None:
+        return Cell(percent(value, 1), _sortable(value), "" if defined(value) else UNKNOWN)
+    printed = published if published <= 1 else published / 100
+    return Cell(
+        f"{percent(value, 1)} ({percent(printed, 1)})", _sortable(value), "In brackets: published"
+    )
+
+
+def _sortable(value: float | None) -> float | str:
+    return float(value) if value is not None and defined(value) else ""

@@ -1,0 +1,265 @@
+"""The report: one HTML file that opens from disk and asks the network for nothing."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from spared_benchmark.errors import ContractError, nearest
+from spared_benchmark.reporting import grid, headline, schemas, tables, warnings
+from spared_benchmark.reporting.grid import Grid
+from spared_benchmark.study import Cohort, ReportSettings, Study
+
+STAGES = {
+    schemas.COHORTS.name: "Cohort statistics",
+    schemas.COMPLETION.name: "Completion scores",
+    schemas.PREDICTION.name: "Prediction scores",
+}
+SPACES = {"log_tpm": "log2(TPM+1)", "combat": "batch-corrected log2(TPM+1)"}
+CAPTIONS = {
+    "cohorts": "Spots per split, and the share of entries without a count among all measured genes "
+    "(hollow) and among the chosen ones (filled).",
+    "completion": "Error on hidden entries. Small dots: assays; large dots: their mean. Hollow: "
+    "controls, each with its line; green: the Poisson floor, below which no completer can be "
+    "expected to go. Arrowheads: beyond the axis, with the number.",
+    "prediction": "Error on measured entries, by what a predictor was trained on. Hollow: "
+    "controls; dashed: the best of them. Bars: standard deviation over seeds. Arrowheads: beyond "
+    "the axis, with the number.",
+    "maps": "Genes on the tissue, one scale per row. Grey: no count was measured.",
+    "overlay": "",
+}
+PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Image:
+    """A figure as the page shows it."""
+
+    name: str
+    caption: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Tables of one space, regime and fraction; folded unless it is the one to read first."""
+
+    title: str
+    note: str
+    grids: tuple[Grid, ...]
+    folded: bool
+
+
+def render(
+    study: Study,
+    results: Mapping[str, pd.DataFrame],
+    figures: Mapping[str, bytes],
+    *,
+    cohorts: Mapping[str, Cohort] | None = None,
+    settings: ReportSettings | None = None,
+    provenance: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """Return the report as one self-contained HTML page.
+
+    Args:
+        study: What was run.
+        results: Collected tables by name (`schemas.SCHEMAS`); absent or empty ones are named as
+            missing.
+        figures: PNG bytes by name: ``cohorts``, ``completion``, ``prediction``, ``maps:<cohort>``,
+            ``overlay:<cohort>/<slide>``; ``<section>:<anything>`` stands in that section.
+        cohorts: Definitions by code: titles, licences, citations.
+        settings: Title of the page.
+        provenance: Versions, commit, digests and whatever else tells how the numbers were made.
+        notes: Sentences to stand at the head of the page.
+
+    Raises:
+        ContractError: When a table is unknown or breaks its schema, or a figure is not a PNG.
+    """
+    checked = _checked(results)
+    wide = tables.cohort_statistics(checked[schemas.COHORTS.name])
+    completion = tables.completion_summary(checked[schemas.COMPLETION.name])
+    prediction = tables.prediction_summary(checked[schemas.PREDICTION.name])
+    first_space = _first(prediction, "combat" if study.protocol == "transductive" else "log_tpm")
+    blocks = completion_blocks(completion)
+    leading = _leading_completion(completion)
+    shown = _rows(prediction, space=first_space)
+    page = _environment().from_string(_part("report.html"))
+    return page.render(
+        settings=settings or ReportSettings(),
+        study=study,
+        definitions=cohorts or {},
+        notes=list(notes),
+        absent=warnings.absent(study, checked, STAGES),
+        opening=headline.opening(shown),
+        completion_space=_first(completion, "log_tpm"),
+        prediction_space=first_space,
+        findings=headline.findings(study.cohorts, leading, shown),
+        score_warnings=warnings.score_warnings(study, completion, prediction),
+        data_warnings=warnings.data_warnings(wide, checked[schemas.INGESTION.name]),
+        cohort_grids=_cohort_grids(wide, checked[schemas.INGESTION.name], cohorts or {}),
+        completion_blocks=blocks,
+        target_grid=_target_grid(shown, first_space),
+        prediction_blocks=prediction_blocks(prediction, first_space),
+        images=_images(figures),
+        provenance=_provenance(study, checked, provenance or {}),
+        spaces=SPACES,
+        style=Markup(_part("style.css")),  # noqa: S704 - our own file, no user text
+        script=Markup(_part("sort.js")),  # noqa: S704 - our own file, no user text
+    )
+
+
+def completion_blocks(summary: pd.DataFrame) -> list[Block]:
+    """Return the completion tables, ``log_tpm`` with random entries first and unfolded."""
+    if summary.empty:
+        return []
+    keys = ["space", "regime", "hidden_fraction"]
+    blocks = []
+    for (space, regime, fraction), rows in summary.groupby(keys, sort=False):
+        hidden = f"{100 * float(str(fraction)):g} % hidden"
+        title = f"{regime}, {hidden}, {SPACES.get(str(space), space)}"
+        note = (
+            "The paper's way: entries are hidden in the finished batch-corrected layer, missing "
+            "ones hold medians. For comparison with printed numbers only."
+            if space == "combat"
+            else ""
+        )
+        grids = tuple(
+            grid.completion_grid(own, f"{code}: {_split(own)}")
+            for code, own in rows.groupby("cohort", sort=False)
+        )
+        blocks.append(Block(title, note, grids, (space, regime) != ("log_tpm", "entries")))
+    return sorted(blocks, key=lambda block: block.folded)
+
+
+def prediction_blocks(summary: pd.DataFrame, first: str) -> list[Block]:
+    """Return the prediction tables, the protocol's own space first and unfolded."""
+    if summary.empty:
+        return []
+    blocks = []
+    for space, rows in summary.groupby("space", sort=False):
+        note = "" if space == first else "The same predictions, mapped; nothing was trained again."
+        grids = tuple(
+            grid.prediction_grid(own, f"{code}: {_split(own)}")
+            for code, own in rows.groupby("cohort", sort=False)
+        )
+        blocks.append(Block(SPACES.get(str(space), str(space)), note, grids, space != first))
+    return sorted(blocks, key=lambda block: block.folded)
+
+
+def _checked(results: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    for name in results:
+        if name not in schemas.SCHEMAS:
+            raise ContractError(
+                f"the report knows no table {name!r}{nearest(name, schemas.SCHEMAS)}; known: "
+                f"{', '.join(schemas.SCHEMAS)}"
+            )
+    return {
+        name: schemas.check(results[name], schema, "all cohorts")
+        if name in results and len(results[name])
+        else schema.empty()
+        for name, schema in schemas.SCHEMAS.items()
+    }
+
+
+def _cohort_grids(
+    wide: pd.DataFrame, ingestion: pd.DataFrame, cohorts: Mapping[str, Cohort]
+) -> list[Grid]:
+    titles = {code: cohort.title for code, cohort in cohorts.items()}
+    caption = "Cohorts" + (
+        " (in brackets: as published)" if "published_missing_before" in wide else ""
+    )
+    grids = [grid.cohort_grid(wide, titles, caption)] if len(wide) else []
+    if len(ingestion):
+        grids.append(grid.slide_grid(ingestion, "Slides as read"))
+    return grids
+
+
+def _target_grid(summary: pd.DataFrame, space: str) -> Grid | None:
+    best = tables.target_summary(summary)
+    caption = f"Does completion help prediction? Best predictor of each target, {SPACES[space]}"
+    return grid.target_grid(best, caption) if len(best) else None
+
+
+def _leading_completion(summary: pd.DataFrame) -> pd.DataFrame:
+    rows = _rows(summary, space=_first(summary, "log_tpm"), regime=_first_regime(summary))
+    return rows[rows["hidden_fraction"] == rows["hidden_fraction"].iloc[0]] if len(rows) else rows
+
+
+def _first(summary: pd.DataFrame, preferred: str) -> str:
+    spaces = list(summary["space"].unique()) if len(summary) else []
+    return preferred if preferred in spaces or not spaces else str(spaces[0])
+
+
+def _first_regime(summary: pd.DataFrame) -> str:
+    regimes = list(summary["regime"].unique()) if len(summary) else []
+    return "entries" if "entries" in regimes or not regimes else str(regimes[0])
+
+
+def _rows(summary: pd.DataFrame, **values: str) -> pd.DataFrame:
+    for column, value in values.items():
+        summary = summary[summary[column] == value] if len(summary) else summary
+    return summary
+
+
+def _split(rows: pd.DataFrame) -> str:
+    return "validation score, no test slide" if bool(rows["validation"].any()) else "test slides"
+
+
+def _images(figures: Mapping[str, bytes]) -> dict[str, list[Image]]:
+    sections: dict[str, list[Image]] = {name: [] for name in (*CAPTIONS, "more")}
+    for name, png in figures.items():
+        if not png.startswith(PNG_HEAD):
+            raise ContractError(
+                f"figure {name!r} is not a PNG: it begins with {png[:8]!r}; pass the bytes of a PNG"
+            )
+        section, _, rest = name.partition(":")
+        place = section if section in CAPTIONS else "more"
+        caption = " ".join(
+            part for part in (rest and f"{rest}.", CAPTIONS.get(place, name)) if part
+        )
+        uri = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+        sections[place].append(Image(rest or name, caption, uri))
+    return sections
+
+
+def _provenance(
+    study: Study, results: Mapping[str, pd.DataFrame], given: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    seeds = results[schemas.PREDICTION.name]["seed"]
+    assays = results[schemas.COMPLETION.name]["assay"]
+    return [
+        ("protocol", study.protocol),
+        ("cohorts", _joined(study.cohorts)),
+        ("patch window", study.window),
+        ("completers", _joined(study.completers)),
+        ("predictors", _joined(study.predictors)),
+        ("controls", _joined(study.controls)),
+        ("targets", _joined(study.targets)),
+        (
+            "training seeds in the tables",
+            _joined(f"{seed:g}" for seed in sorted(set(seeds.dropna()))),
+        ),
+        ("assays in the tables", str(assays.dropna().nunique())),
+        *((str(key), str(value)) for key, value in given.items()),
+    ]
+
+
+def _joined(words: Iterable[str]) -> str:
+    return ", ".join(words) or "none"
+
+
+def _environment() -> Environment:
+    return Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+
+
+def _part(name: str) -> str:
+    return resources.files("spared_benchmark.reporting").joinpath("page", name).read_text("utf-8")

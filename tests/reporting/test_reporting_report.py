@@ -1,0 +1,151 @@
+"""The page: self-contained, escaped, and open about what is missing."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from spared_benchmark.errors import ContractError
+from spared_benchmark.reporting import report
+from spared_benchmark.reporting.figures import style
+from spared_benchmark.reporting.figures.cohorts import cohort_overview
+from spared_benchmark.study import Study
+
+VOID = {"meta", "img", "br", "link"}
+
+
+class _Page(HTMLParser):
+    """Collects text, attributes and tags that were not closed in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture
+def page(study: Study, results: dict[str, pd.DataFrame]) -> str:
+    figures = {"cohorts": style.png(cohort_overview(results["cohorts"]), dpi=40)}
+    figures["overlay:VLO/A1"] = figures["cohorts"]
+    return report.render(
+        study, results, figures, provenance={"torch": "2.6.0"}, notes=["A note of the run."]
+    )
+
+
+def test_page_is_well_formed_and_asks_the_network_for_nothing(page: str) -> None:
+    parsed = _Page(page)
+    assert parsed.open == []
+    assert page.startswith("<!DOCTYPE html>")
+    loads = [value for _, name, value in parsed.attributes if name in ("src", "href")]
+    assert len([value for value in loads if value.startswith("data:image/png;base64,")]) == 2
+    assert all(value.startswith(("data:", "#")) for value in loads)
+    assert "http://" not in page
+    assert "https://" not in page
+    anchors = {value for _, name, value in parsed.attributes if name == "id"}
+    assert {value[1:] for value in loads if value.startswith("#")} <= anchors
+
+
+def test_page_names_what_is_missing_left_out_and_limited(page: str) -> None:
+    text = _Page(page).text
+    for sentence in (
+        "No results at all yet for VKO.",
+        "VLO: V19D02-088_C1",
+        "MOB: no test slide. What is shown is a validation score",
+        "Only one seed was run: no spread is known.",
+        "Transductive protocol: the choice of genes and ComBat see the val and test slides",
+        "Patches coarser than 1 µm per pixel: MOB (1.43 µm)",
+        "Without an image, in completion only: MOB_val2 (MOB).",
+        "One test slide only: VLO.",
+        "A note of the run.",
+        "MOB: validation score, no test slide",
+    ):
+        assert sentence in text
+    assert "torch" in text
+
+
+def test_inductive_page_makes_no_transductive_confession(
+    study: Study, results: dict[str, pd.DataFrame]
+) -> None:
+    text = _Page(
+        report.render(study.model_copy(update={"protocol": "inductive"}), results, {})
+    ).text
+    assert "fitted on train slides alone" in text
+    assert "because the paper's do" not in text
+
+
+def test_undefined_cells_say_why(page: str) -> None:
+    cells = re.findall(r'<td class="[^"]*"[^>]*>–</td>', page)
+    assert cells
+    assert all('title="' in cell for cell in cells)
+    assert any("the prediction is constant" in cell for cell in cells)
+
+
+def test_best_method_is_bold_and_controls_never(page: str) -> None:
+    asides = re.findall(r'<tbody class="aside">.*?</tbody>', page, flags=re.DOTALL)
+    assert asides
+    assert not any("best" in re.findall(r'class="([^"]*)"', aside) for aside in asides)
+    assert not any(" best" in aside for aside in asides)
+    assert ' best"' in page
+
+
+def test_ids_of_users_are_escaped(study: Study, results: dict[str, pd.DataFrame]) -> None:
+    nasty = '<script>alert("x")</script>'
+    spoilt = dict(results)
+    spoilt["ingestion"] = results["ingestion"].assign(slide=nasty + results["ingestion"]["slide"])
+    scores = results["completion_scores"]
+    spoilt["completion_scores"] = scores.replace({"completer": {"spackle": nasty}})
+    page = report.render(
+        study.model_copy(update={"title": nasty}), spoilt, {}, provenance={nasty: nasty}
+    )
+    assert nasty not in page
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+    assert _Page(page).open == []
+
+
+def test_same_input_same_page(study: Study, results: dict[str, pd.DataFrame]) -> None:
+    assert report.render(study, results, {}) == report.render(study, results, {})
+
+
+def test_empty_study_is_a_page_that_says_so(study: Study) -> None:
+    text = _Page(report.render(study, {}, {})).text
+    assert "No scores yet" in text
+    assert "No results at all yet for VLO, MOB, VKO." in text
+    assert "Not run." in text
+
+
+def test_partial_study_names_the_stage(study: Study, results: dict[str, pd.DataFrame]) -> None:
+    scores = results["prediction_scores"]
+    partial = {**results, "prediction_scores": scores[scores["cohort"] == "VLO"]}
+    text = _Page(report.render(study, partial, {})).text
+    assert "Prediction scores: missing for MOB." in text
+
+
+def test_wrong_names_and_bytes_are_refused(study: Study, results: dict[str, pd.DataFrame]) -> None:
+    with pytest.raises(ContractError, match=r"no table 'cohort' \(did you mean 'cohorts'\?\)"):
+        report.render(study, {"cohort": results["cohorts"]}, {})
+    with pytest.raises(
+        ContractError, match="figure 'maps:VLO' is not a PNG: it begins with b'GIF8"
+    ):
+        report.render(study, results, {"maps:VLO": b"GIF89a.."})
