@@ -27,7 +27,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
     try:
         yield temporary
-        _flush(temporary)
+        for path in [*temporary.rglob("*"), temporary] if temporary.is_dir() else [temporary]:
+            _flush(path)
         _replace(temporary, target)
         _flush(target.parent)
     finally:
@@ -77,13 +78,11 @@ def _plain(value: Any) -> Any:
 
 
 def _flush(path: Path) -> None:
-    files = [*path.rglob("*"), path] if path.is_dir() else [path]
-    for file in files:
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from spared_benchmark.errors import ConfigurationError, nearest
 from spared_benchmark.completion import completers
+from spared_benchmark.errors import ConfigurationError, nearest
 from spared_benchmark.prediction import predictors
 from spared_benchmark.settings_model import Model, Settings, parse
 from spared_benchmark.study import (

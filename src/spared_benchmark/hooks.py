@@ -42,6 +42,11 @@ class RunHooks:
             raise RunRefusedError(_refusal(problems, whole, run_params.get("env")))
 
     @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Say which node runs now."""
+        logger.info("Running node: %s", node.name)
+
+    @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Say where the report lies."""
         if "report" in pipeline.outputs():
@@ -60,9 +65,7 @@ def method_versions(node: Node) -> dict[str, int]:
         "predictor": predictors,
     }
     pairs = [tag.split(".", 1) for tag in sorted(node.tags) if "." in tag]
-    return {
-        name: registries[kind].card(name).version for kind, name in pairs if kind in registries
-    }
+    return {name: registries[kind].card(name).version for kind, name in pairs if kind in registries}
 
 
 def missing_inputs(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, str]:
@@ -109,8 +112,4 @@ def _stages_that_make(names: Iterable[str], whole: Pipeline) -> list[str]:
     if not made:
         return []
     needed = {node.name for node in whole.to_outputs(*made).nodes}
-    stages = []
-    for stage in STAGES:
-        if needed & {node.name for node in pipelines[stage].nodes}:
-            stages.append(stage)
-    return stages
+    return [stage for stage in STAGES if needed & {node.name for node in pipelines[stage].nodes}]

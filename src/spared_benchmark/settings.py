@@ -1,13 +1,18 @@
 """Kedro's settings of this project; nothing heavy is imported here, every command pays for it."""
 
 import os
+import warnings
 
 # Before anything of Kedro or MLflow could send a report. MLflow wants the literal word "true".
 for _variable in ("KEDRO_DISABLE_TELEMETRY", "DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY"):
     os.environ.setdefault(_variable, "true")
 
-from spared_benchmark.hooks import RunHooks  # noqa: E402
+# Kedro 1.7 registers its resolvers by a name that omegaconf 2.4 has deprecated.
+warnings.filterwarnings("ignore", message="register_new_resolver")
+# The report stands outside the cohorts' namespaces and reads from within them.
+warnings.filterwarnings("ignore", message="One or more dataset names contain '.'")
 
+from spared_benchmark.hooks import RunHooks  # noqa: E402
 from spared_benchmark.study_loader import StudyConfigLoader  # noqa: E402
 from spared_benchmark.tracking import TrackingHooks  # noqa: E402
 

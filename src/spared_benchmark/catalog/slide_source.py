@@ -57,9 +57,6 @@ class SlideSourceDataset(CompleteDataset[Any]):
 
     def write(self, path: Path, content: Any) -> None:
         """Write a simulated slide in the cohort's format."""
-        from spared_benchmark.simulation import folders
+        from spared_benchmark.simulation.folders import write_slide
 
-        if self._cohort.format == "space_ranger":
-            folders.write_space_ranger(path, content)
-        else:
-            folders.write_legacy_st(path, content)
+        write_slide(path, content, self._cohort)

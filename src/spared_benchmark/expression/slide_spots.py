@@ -10,10 +10,10 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
-from spared_benchmark.expression.median import adaptive_median
 from spared_benchmark.expression.normalisation import log_tpm, tpm_denominators
 from spared_benchmark.study import Lattice
 from spared_benchmark.tissue.lattice import neighbour_table, offsets
+from spared_benchmark.tissue.median import adaptive_median
 
 
 @dataclass(frozen=True)

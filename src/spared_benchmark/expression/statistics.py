@@ -28,8 +28,9 @@ def statistics_table(
     ``missing_before`` is the share of zeros over the spots in tissue and the genes counted at
     least once, before any limit; ``missing_after`` that among the chosen genes. ``spots_corrupt``
     counts spots with at least one zero among the chosen genes, ``spots_dropped`` those that the
-    quality limits drop or leave empty, ``lengths_missing`` the genes lost for want of a length (``lengths_ambiguous`` of them because their symbol names several genes). Figures that
-    the paper prints come beside as ``published_…``.
+    quality limits drop or leave empty, ``lengths_missing`` the genes lost for want of a length
+    (``lengths_ambiguous`` of them because their symbol names several genes). Figures that the
+    paper prints come beside as ``published_…``.
 
     Args:
         expression: See the schema ``expression``.

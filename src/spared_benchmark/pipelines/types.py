@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
     from pandas import DataFrame
+
     from spared_benchmark.completion.masks import Masks
     from spared_benchmark.simulation.slide import SimulatedSlide
-    from spared_benchmark.tissue.patches import PatchStore
-
     from spared_benchmark.slides.raw import RawSlide
+    from spared_benchmark.tissue.patches import PatchStore
     from spared_benchmark.training.trials import TrialStore
 
     Array = NDArray[Any]

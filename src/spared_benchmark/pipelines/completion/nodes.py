@@ -21,7 +21,6 @@ def complete(
 ) -> tuple[AnnData, dict[str, Any], dict[str, Array], DataFrame]:
     """Fit a completer, score it on hidden entries and complete what is missing."""
     from spared_benchmark.completion.protocol import run_completer
-
     from spared_benchmark.training.sweep import Training
 
     training = Training.on_best_device(
@@ -33,13 +32,13 @@ def complete(
 
 def score_controls(expression: AnnData, masks: Masks, settings: CompletionSettings) -> DataFrame:
     """Score the one-count control and the Poisson floor on the same hidden entries."""
-    from spared_benchmark.completion.protocol import completion_controls
+    from spared_benchmark.completion.controls import completion_controls
 
     return completion_controls(expression, masks, settings)
 
 
 def collect_scores(controls: DataFrame, *scores: DataFrame) -> DataFrame:
     """Put the completers' scores beside the controls' and add the reducible error removed."""
-    from spared_benchmark.completion.protocol import add_skill, collect_completion_scores
+    from spared_benchmark.completion.score_tables import add_skill, collect_completion_scores
 
     return add_skill(collect_completion_scores([*scores, controls]))

@@ -17,17 +17,17 @@ from spared_benchmark.study import Cohort
 
 def simulate_slide(cohort: Cohort, code: str, slide: str) -> tuple[SimulatedSlide, AnnData]:
     """Make a slide of known truth."""
-    from spared_benchmark import simulation
+    from spared_benchmark.simulation.slide import simulate_slide as simulate
 
-    simulated = simulation.simulate_slide(cohort, code, slide)
+    simulated = simulate(cohort, code, slide)
     return simulated, simulated.truth
 
 
 def simulate_gene_lengths(cohort: Cohort, code: str) -> DataFrame:
     """Make the gene lengths of a simulated cohort."""
-    from spared_benchmark import simulation
+    from spared_benchmark.simulation.genes import simulated_gene_lengths
 
-    return simulation.simulated_gene_lengths(cohort, code)
+    return simulated_gene_lengths(cohort, code)
 
 
 def ingest_slide_with_image(

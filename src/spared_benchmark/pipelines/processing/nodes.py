@@ -20,4 +20,4 @@ def process_cohort(
     from spared_benchmark.expression.process import process
 
     done = process(slides, cohort, code, protocol, settings, gene_lengths)
-    return done.expression, done.context, done.statistics
+    return done.expression, done.context, done.statistics.assign(cohort=code)

@@ -49,7 +49,7 @@ def draw_figures(
 
 
 def write_report(
-    study: Study, cohorts: dict[str, Any], settings: ReportSettings, **parts: Any
+    study: Study, definitions: dict[str, Any], settings: ReportSettings, **parts: Any
 ) -> str:
     """Write the page.
 
@@ -72,7 +72,7 @@ def write_report(
         study,
         tables,
         figures,
-        cohorts={code: Cohort.model_validate(cohort) for code, cohort in cohorts.items()},
+        cohorts={code: Cohort.model_validate(one) for code, one in definitions.items()},
         settings=settings,
         provenance=provenance(),
     )

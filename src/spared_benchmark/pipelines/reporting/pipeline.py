@@ -52,7 +52,7 @@ def create_pipeline(configuration: Configuration) -> Pipeline:
         nodes.write_report,
         inputs={
             "study": "params:study",
-            "cohorts": "params:cohorts",
+            "definitions": "params:cohorts",
             "settings": "params:reporting",
             **{f"table:{schema}": f"table_{schema}" for schema in nodes.TABLES.values()},
             **{name: f"figure_{name}" for name in ("cohorts", "completion", "prediction")},

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from spared_benchmark.expression.median import adaptive_median, nonzero_medians
 from spared_benchmark.tissue.lattice import neighbour_table
+from spared_benchmark.tissue.median import adaptive_median, nonzero_medians
 
 
 def by_the_book(values, absent, tables, slide):

@@ -1,0 +1,1 @@
+"""What other packages need before they can be imported."""

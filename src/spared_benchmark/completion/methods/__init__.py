@@ -1,0 +1,1 @@
+"""Completers, one per file; each is found by its file name."""

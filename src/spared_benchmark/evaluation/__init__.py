@@ -1,0 +1,1 @@
+"""Metrics, the noise floor and uncertainty of everything that is scored."""

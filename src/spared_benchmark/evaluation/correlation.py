@@ -1,0 +1,73 @@
+"""Correlations over the entries that count, for every gene or spot at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# A standard deviation below this share of the mean is the rounding of float32, not variation.
+_RESOLUTION = 1e-6
+
+
+def correlation(
+    first: ArrayLike, second: ArrayLike, entries: NDArray[np.bool_], axis: int
+) -> NDArray[np.float64]:
+    """Return Pearson's correlation along ``axis`` over the given entries.
+
+    Args:
+        first: Values ``(n_spots, n_genes)``; whatever lies outside ``entries`` is not read.
+        second: Values of the same shape.
+        entries: The entries that count ``(n_spots, n_genes)``.
+        axis: 0 gives one correlation per gene, 1 one per spot.
+
+    Returns:
+        The correlations; NaN where fewer than two entries count or either side is constant.
+    """
+    deviation_first, constant_first = centred(first, entries, axis)
+    deviation_second, constant_second = centred(second, entries, axis)
+    squares = (deviation_first**2).sum(axis) * (deviation_second**2).sum(axis)
+    products = (deviation_first * deviation_second).sum(axis)
+    undefined = constant_first | constant_second | (entries.sum(axis) < 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = np.clip(products / np.sqrt(squares), -1.0, 1.0)
+    return np.where(undefined, np.nan, value)
+
+
+def partial_correlation(
+    first: ArrayLike, second: ArrayLike, given: ArrayLike, entries: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return each gene's correlation of two matrices with a covariate of the spots removed.
+
+    Args:
+        first: Values ``(n_spots, n_genes)``.
+        second: Values of the same shape.
+        given: The covariate ``(n_spots,)``, such as the logarithm of the library size.
+        entries: The entries that count ``(n_spots, n_genes)``.
+
+    Returns:
+        One value per gene ``(n_genes,)``; NaN where the plain correlation is undefined or the
+        covariate explains one side wholly. A constant covariate removes nothing.
+    """
+    covariate = np.broadcast_to(np.asarray(given, dtype=np.float64)[:, None], entries.shape)
+    plain = correlation(first, second, entries, axis=0)
+    with_first = np.nan_to_num(correlation(first, covariate, entries, axis=0))
+    with_second = np.nan_to_num(correlation(second, covariate, entries, axis=0))
+    remaining = (1 - with_first**2) * (1 - with_second**2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = (plain - with_first * with_second) / np.sqrt(remaining)
+    return np.where(remaining < _RESOLUTION, np.nan, np.clip(value, -1.0, 1.0))
+
+
+def centred(
+    values: ArrayLike, entries: NDArray[np.bool_], axis: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the deviations from the mean along ``axis`` and which lines are constant.
+
+    Deviations outside ``entries`` are 0. A line with no entry is constant.
+    """
+    kept = np.where(entries, np.asarray(values, dtype=np.float64), 0.0)
+    count = entries.sum(axis, keepdims=True)
+    mean = kept.sum(axis, keepdims=True) / np.maximum(count, 1)
+    deviation = np.where(entries, kept - mean, 0.0)
+    limit = np.squeeze(count * (_RESOLUTION * mean) ** 2, axis)
+    return deviation, (deviation**2).sum(axis) <= limit

@@ -1,0 +1,160 @@
+"""The package without a study: read slides, process them, complete them, score predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spared_benchmark.completion.library import completers, load_completer
+from spared_benchmark.errors import ConfigurationError, nearest
+from spared_benchmark.study import (
+    Cohort,
+    Format,
+    Lattice,
+    Organism,
+    ProcessingSettings,
+    Protocol,
+    SlideDefinition,
+    Split,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import ArrayLike
+
+__all__ = ["completers", "evaluate", "load_completer", "process", "read_slide"]
+
+
+def read_slide(
+    path: str | Path,
+    *,
+    slide: str | None = None,
+    subject: str | None = None,
+    slide_format: Format = "space_ranger",
+    lattice: Lattice = "hexagonal",
+    organism: Organism = "human",
+    tissue: str = "unknown",
+    licence: str = "unknown",
+    image: str | None = "hires",
+) -> AnnData:
+    """Read one slide.
+
+    Args:
+        path: Space Ranger's ``outs``, a legacy ST folder or an h5ad file.
+        slide: Its name; the name of the folder when not given.
+        subject: Patient or animal; the slide's name when not given.
+        slide_format: ``space_ranger``, ``legacy_st`` or ``anndata``.
+        lattice: ``hexagonal``, ``square`` or ``diamond``.
+        organism: ``human`` or ``mouse``.
+        tissue: For the record.
+        licence: For the record.
+        image: ``hires``, the name of a full-resolution image, or None.
+
+    Returns:
+        Raw counts ``(n_spots, n_genes)`` with spot centres in full-resolution pixels.
+
+    Raises:
+        InputError: When what lies there cannot be such a slide.
+    """
+    from spared_benchmark.slides.read import read_slide as read
+
+    name = slide or Path(path).resolve().stem
+    definition = SlideDefinition(subject=subject or name, split="train", image=image)
+    cohort = _cohort(
+        {name: definition},
+        organism=organism,
+        lattice=lattice,
+        format=slide_format,
+        tissue=tissue,
+        licence=licence,
+    )
+    return read(Path(path), cohort, "library", name).adata
+
+
+def process(
+    slides: Sequence[AnnData],
+    *,
+    gene_lengths: pd.DataFrame | str | Path,
+    genes: int = 128,
+    batch_key: str = "slide",
+    splits: Mapping[str, Split] | None = None,
+    protocol: Protocol = "inductive",
+    settings: ProcessingSettings | None = None,
+) -> AnnData:
+    """Filter, normalise, choose genes and correct batches of one cohort.
+
+    Args:
+        slides: What `read_slide` returns.
+        gene_lengths: Columns gene_id, symbol and length, or the file that holds them.
+        genes: Genes to keep, the highest by Moran's I.
+        batch_key: ``slide`` or ``subject``: what ComBat takes for a batch.
+        splits: ``train``, ``val`` or ``test`` by slide; all train when not given.
+        protocol: ``inductive`` (fitted on train slides) or ``transductive`` (on all).
+        settings: Median hops, what Moran's I is taken of, size of the context.
+
+    Returns:
+        The expression ``(n_spots, n_genes)``: layers ``counts``, ``log_tpm`` (log2(TPM+1)),
+        ``measured``, ``median`` and ``combat``.
+
+    Raises:
+        ConfigurationError: When ``splits`` names an unknown slide.
+    """
+    from spared_benchmark.expression.gene_lengths import read_lengths
+    from spared_benchmark.expression.process import process as run
+
+    headers = {str(slide.uns["slide"]["slide"]): slide.uns["slide"] for slide in slides}
+    everything_train: dict[str, Split] = dict.fromkeys(headers, "train")
+    chosen = everything_train | dict(splits or {})
+    for name in set(chosen) - set(headers):
+        msg = f"splits: no slide {name!r}{nearest(name, headers)}; there are {', '.join(headers)}"
+        raise ConfigurationError(msg)
+    first = next(iter(headers.values()))
+    cohort = _cohort(
+        {
+            name: SlideDefinition(subject=str(header["subject"]), split=chosen[name])
+            for name, header in headers.items()
+        },
+        genes=genes,
+        batch_key=batch_key,
+        **{key: str(first[key]) for key in ("organism", "lattice", "tissue", "licence")},
+    )
+    if isinstance(gene_lengths, str | Path):
+        gene_lengths = read_lengths(Path(gene_lengths))
+    loaders = dict(zip(headers, map(_loader, slides), strict=True))
+    options = settings or ProcessingSettings()
+    return run(loaders, cohort, "library", protocol, options, gene_lengths).expression
+
+
+def evaluate(
+    truth: ArrayLike, prediction: ArrayLike, measured: ArrayLike, slide: ArrayLike | None = None
+) -> pd.DataFrame:
+    """Score a prediction on measured entries.
+
+    Args:
+        truth: ``(n_spots, n_genes)``, log2(TPM+1).
+        prediction: The same shape and unit.
+        measured: The same shape, bool: entries that count.
+        slide: ``(n_spots,)``; one slide when not given.
+
+    Returns:
+        Columns slide (empty: pooled), metric, value and n.
+    """
+    import numpy as np
+
+    from spared_benchmark.evaluation.metrics import scores
+
+    labels = np.full(np.shape(truth)[0], "slide") if slide is None else slide
+    return scores(truth, prediction, measured, labels)
+
+
+def _cohort(slides: dict[str, SlideDefinition], **fields: Any) -> Cohort:
+    defaults = {name: field.get_default() for name, field in Cohort.model_fields.items()}
+    given = {"title": "library", "citation": "none", "format": "anndata"}
+    # A cohort of a study needs a val slide; slides taken one by one do not.
+    return Cohort.model_construct(**{**defaults, **given, **fields, "slides": slides})
+
+
+def _loader(slide: AnnData) -> Callable[[], AnnData]:
+    return lambda: slide

@@ -1,0 +1,190 @@
+"""From expression, completed values, patches and features to slides with a target."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from spared_benchmark.atomic import digest_of
+from spared_benchmark.errors import ContractError, InputError
+from spared_benchmark.prediction.spaces import Space, converted
+from spared_benchmark.prediction.types import BlindSlide, Patches, Slide
+from spared_benchmark.tissue.lattice import neighbour_table
+
+if TYPE_CHECKING:
+    from spared_benchmark.tissue.patches import PatchStore
+
+_log = logging.getLogger(__name__)
+# x per column and y per row, as shares of the centre-to-centre distance.
+_STEP = {
+    "hexagonal": (0.5, np.sqrt(3) / 2),
+    "square": (1.0, 1.0),
+    "diamond": (np.sqrt(0.5), np.sqrt(0.5)),
+}
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """The slides of a cohort with one target, ready for any predictor.
+
+    Attributes:
+        slides: Those with an image, in the cohort's order.
+        target: ``raw``, ``measured`` or a completer's name.
+        space: Space of the target's values.
+        genes: Names, ``(n_genes,)``.
+        names: Names of the spots by slide.
+        dropped: Slides without an image: they take no part.
+    """
+
+    slides: tuple[Slide, ...]
+    target: str
+    space: Space
+    genes: tuple[str, ...]
+    names: Mapping[str, tuple[str, ...]]
+    dropped: tuple[str, ...]
+
+    def of(self, split: str) -> list[Slide]:
+        """Return the slides of ``split``."""
+        return [slide for slide in self.slides if slide.split == split]
+
+    def digest(self) -> str:
+        """Return a digest of everything that training and selection see."""
+        seen = [slide for slide in self.slides if slide.split != "test"]
+        return digest_of([self.target, self.space, self.genes, *map(_fingerprint, seen)])
+
+
+def assemble(
+    expression: AnnData,
+    *,
+    target: str,
+    space: Space,
+    completed: AnnData | None = None,
+    patches: Mapping[str, PatchStore] | None = None,
+    features: Mapping[str, Mapping[str, NDArray[Any]]] | None = None,
+) -> Assembled:
+    """Return the slides that have patches, with ``target`` in ``space`` as what is learnt.
+
+    ``raw``: missing entries are 0 and count in the loss (the paper). ``measured``: they do not
+    count. A completer's name: they hold its values and count.
+
+    Args:
+        expression: Of the cohort.
+        target: ``raw``, ``measured`` or the name of the completer of ``completed``.
+        space: ``combat`` or ``log_tpm``.
+        completed: Layer ``target`` in ``log_tpm``, the spots and genes of ``expression``.
+        patches: By slide.
+        features: By encoder, then by slide; rows as those of the slide's patches.
+
+    Raises:
+        InputError: When no train or val slide has an image.
+        ContractError: When spots or genes do not fit together.
+    """
+    y, weight = _target(expression, target, space, completed)
+    measured = np.asarray(expression.layers["measured"], dtype=bool)
+    of_spot = expression.obs["slide"].astype(str).to_numpy()
+    order = list(dict.fromkeys(of_spot))
+    kept = [slide for slide in order if slide in (patches or {})]
+    dropped = tuple(slide for slide in order if slide not in kept)
+    if dropped:
+        _log.info("slides without an image take no part in prediction: %s", ", ".join(dropped))
+    slides, names = [], {}
+    for slide in kept:
+        rows = np.flatnonzero(of_spot == slide)
+        seen = _seen(expression, slide, rows, (patches or {})[slide], features or {})
+        slides.append(Slide(**vars(seen), y=y[rows], measured=measured[rows], weight=weight[rows]))
+        names[slide] = tuple(expression.obs_names[rows])
+    splits = {slide.split for slide in slides}
+    for split in ("train", "val"):
+        if split not in splits:
+            msg = (
+                f"cohort {expression.uns.get('cohort')!r}: no {split} slide has an image "
+                f"(without one: {', '.join(dropped) or 'none'}); prediction needs train and val"
+            )
+            raise InputError(msg)
+    genes = tuple(map(str, expression.var_names))
+    return Assembled(tuple(slides), target, space, genes, names, dropped)
+
+
+def _target(
+    expression: AnnData, target: str, space: Space, completed: AnnData | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    measured = np.asarray(expression.layers["measured"], dtype=bool)
+    known = np.asarray(expression.layers[space], dtype=np.float32)
+    everything = np.ones_like(measured)
+    if target in {"raw", "measured"}:
+        y = np.where(measured, known, np.float32(0))
+        return y, everything if target == "raw" else measured
+    if completed is None or target not in completed.layers:
+        found = ", ".join(completed.layers) if completed is not None else "no file"
+        msg = f"target {target!r} needs that layer in the completed expression; found {found}"
+        raise ContractError(msg)
+    for axis in ("obs_names", "var_names"):
+        if not getattr(completed, axis).equals(getattr(expression, axis)):
+            msg = f"target {target!r}: {axis} of completed and expression differ; complete again"
+            raise ContractError(msg)
+    slide = expression.obs["slide"].astype(str).to_numpy()
+    filled = converted(np.asarray(completed.layers[target]), slide, expression, "log_tpm", space)
+    return np.where(measured, known, filled), everything
+
+
+def _seen(
+    expression: AnnData,
+    slide: str,
+    rows: NDArray[np.int64],
+    store: PatchStore,
+    features: Mapping[str, Mapping[str, NDArray[Any]]],
+) -> BlindSlide:
+    obs = expression.obs.iloc[rows]
+    array_rc = obs[["array_row", "array_col"]].to_numpy(dtype=np.int32)
+    lattice = expression.uns["lattice"]
+    step = np.multiply(_STEP[lattice], float(expression.uns["pitch_um"]))
+    one_slide = np.zeros(len(rows), dtype=np.int32)
+    neighbours = neighbour_table(array_rc[:, 0], array_rc[:, 1], one_slide, lattice, hops=1)
+    stored = _rows_of(store, slide, obs.index)
+    return BlindSlide(
+        slide=slide,
+        subject=str(obs["subject"].iloc[0]),
+        split=str(obs["split"].iloc[0]),
+        array_rc=array_rc,
+        xy_um=(array_rc[:, ::-1] * step).astype(np.float32),
+        neighbours=neighbours,
+        patches=Patches(store.array, stored, f"{store.image_digest}/{store.window}"),
+        features={
+            name: np.asarray(by_slide[slide])[stored].astype(np.float32)
+            for name, by_slide in features.items()
+            if slide in by_slide
+        },
+    )
+
+
+def _rows_of(store: PatchStore, slide: str, spots: pd.Index) -> NDArray[np.int64]:
+    names = pd.Index([f"{slide}_{barcode}" for barcode in store.names])
+    rows = names.get_indexer(spots)
+    if (rows < 0).any():
+        lost = spots[int(np.flatnonzero(rows < 0)[0])]
+        msg = (
+            f"slide {slide!r}: {int((rows < 0).sum())} spots of the expression have no patch, the "
+            f"first is {lost!r}; the patches are of other spots: cut them again"
+        )
+        raise ContractError(msg)
+    return np.asarray(rows, dtype=np.int64)
+
+
+def _fingerprint(slide: Slide) -> list[Any]:
+    arrays = [slide.y, slide.weight, slide.measured, slide.array_rc, *slide.features.values()]
+    identity = slide.patches.identity if slide.patches else ""
+    rows = [slide.patches.rows] if slide.patches else []
+    names = [slide.slide, slide.split, identity, *slide.features]
+    return [*names, *(_array_digest(array) for array in [*arrays, *rows])]
+
+
+def _array_digest(array: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()[:16]

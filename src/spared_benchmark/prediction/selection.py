@@ -1,0 +1,73 @@
+"""Validation: the one place that holds the truth of the val slides during training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spared_benchmark.prediction.predictor import Predictor
+from spared_benchmark.prediction.sampling import Resident, batches
+from spared_benchmark.prediction.types import Sampling, Slide
+
+# A prediction is cut into batches only to bound memory.
+PREDICT_BATCH = 512
+
+
+class Selection:
+    """Scores a predictor on blind val slides, on measured entries only."""
+
+    def __init__(self, val: Sequence[Slide], sampling: Sampling, device: str = "cpu") -> None:
+        self._resident = Resident.of([slide.blind() for slide in val], sampling, device)
+        self._truth = _stacked([slide.y for slide in val], device)
+        self._measured = _stacked([slide.measured for slide in val], device)
+
+    def metrics(self, predictor: Predictor) -> dict[str, float]:
+        """Return ``val_mse`` over all measured entries, and ``val_pcc_gene``.
+
+        The correlation is per gene within slide, averaged over genes, then over slides; NaN when
+        undefined everywhere.
+        """
+        predicted = predict_all(predictor, self._resident)
+        error = torch.where(self._measured, predicted - self._truth, 0.0)
+        mse = error.square().sum(dtype=torch.float64) / self._measured.sum().clamp(min=1)
+        slides = [self._resident.slide == code for code in range(len(self._resident.names))]
+        by_slide = [
+            _gene_correlation(predicted[rows], self._truth[rows], self._measured[rows])
+            for rows in slides
+        ]
+        defined = [value for value in by_slide if math.isfinite(value)]
+        pcc = sum(defined) / len(defined) if defined else math.nan
+        return {"val_mse": float(mse), "val_pcc_gene": pcc}
+
+
+def predict_all(predictor: Predictor, resident: Resident) -> Tensor:
+    """Return predictions for every resident spot, float32 ``(n_spots, n_genes)``."""
+    with torch.no_grad():
+        parts = [predictor.predict(batch) for batch in batches(resident, PREDICT_BATCH)]
+    return torch.cat(parts).float()
+
+
+def _stacked(arrays: Sequence[np.ndarray], device: str) -> Tensor:
+    return torch.from_numpy(np.concatenate(arrays)).to(device)
+
+
+def _gene_correlation(predicted: Tensor, truth: Tensor, measured: Tensor) -> float:
+    count = measured.sum(0).clamp(min=1)
+
+    def centred(values: Tensor) -> Tensor:
+        kept = torch.where(measured, values.double(), 0.0)
+        return torch.where(measured, kept - kept.sum(0) / count, 0.0)
+
+    first, second = centred(predicted), centred(truth)
+    power = first.square().sum(0) * second.square().sum(0)
+    # Rounding leaves a constant prediction a little variance; that is no correlation.
+    defined = first.square().sum(0) > 1e-10 * count
+    defined &= second.square().sum(0) > 1e-10 * count
+    if not defined.any():
+        return math.nan
+    values = (first * second).sum(0)[defined] / power[defined].sqrt()
+    return float(values.mean())

@@ -1,0 +1,186 @@
+"""What predictors are given: slides, blind slides, and batches of their spots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spared_benchmark.errors import ContractError
+
+_LABELS = ("y", "measured", "weight")
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The patches of a slide's spots, read where they lie (memory-mapped as a rule).
+
+    Attributes:
+        array: uint8 ``(n_stored, side, side, 3)``.
+        rows: Which of them belong to the spots, ``(n_spots,)``.
+        identity: Digest of the image and the window that they were cut from.
+    """
+
+    array: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    identity: str = ""
+
+    def read(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Return the patches of spots ``start`` to ``stop``, ``(stop - start, side, side, 3)``."""
+        return np.ascontiguousarray(self.array[self.rows[start:stop]])
+
+
+@dataclass(frozen=True)
+class BlindSlide:
+    """A slide as a predictor may see it at prediction: everything but its expression.
+
+    Attributes:
+        slide: Its name.
+        subject: The patient or animal.
+        split: ``train``, ``val`` or ``test``.
+        array_rc: Array row and column, int32 ``(n_spots, 2)``.
+        xy_um: Place on the capture area by the lattice, µm, float32 ``(n_spots, 2)``.
+        neighbours: Lattice neighbours, int32 ``(n_spots, k)``, −1 padded.
+        patches: Its patches; none when nothing needs pixels.
+        features: Frozen features by encoder, each ``(n_spots, d)``.
+    """
+
+    slide: str
+    subject: str
+    split: str
+    array_rc: NDArray[np.int32]
+    xy_um: NDArray[np.float32]
+    neighbours: NDArray[np.int32]
+    patches: Patches | None = None
+    features: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+
+    @property
+    def n_spots(self) -> int:
+        """Number of spots."""
+        return len(self.array_rc)
+
+    if not TYPE_CHECKING:  # so that a type checker refuses the same leak that this refuses
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _LABELS:
+                msg = (
+                    f"slide {self.slide!r} is blind: {name!r} is withheld from predictors; labels "
+                    "are given to prepare (train slides) and to the loss, never to prediction"
+                )
+                raise AttributeError(msg)
+            msg = f"{type(self).__name__} has no attribute {name!r}"
+            raise AttributeError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slide(BlindSlide):
+    """A slide with its expression.
+
+    Attributes:
+        y: What a predictor is trained on, float32 ``(n_spots, n_genes)``.
+        measured: Whether the entry has a non-zero count, bool ``(n_spots, n_genes)``.
+        weight: Whether the entry counts in the loss, bool ``(n_spots, n_genes)``.
+    """
+
+    y: NDArray[np.float32]
+    measured: NDArray[np.bool_]
+    weight: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        shapes = {name: getattr(self, name).shape for name in _LABELS}
+        if len(set(shapes.values())) != 1 or len(self.y) != self.n_spots:
+            msg = f"slide {self.slide!r}: {self.n_spots} spots, but labels of shape {shapes}"
+            raise ContractError(msg)
+
+    def blind(self) -> BlindSlide:
+        """Return the slide without its expression."""
+        return BlindSlide(
+            slide=self.slide,
+            subject=self.subject,
+            split=self.split,
+            array_rc=self.array_rc,
+            xy_um=self.xy_um,
+            neighbours=self.neighbours,
+            patches=self.patches,
+            features=self.features,
+        )
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which spots a predictor wants together, and what of them.
+
+    Attributes:
+        kind: ``spots`` (any spots of any slides), ``ego`` (each with its neighbourhood) or
+            ``slide`` (all spots of one slide).
+        hops: Radius of an ``ego`` neighbourhood; 0 is ``spots``.
+        image_size: Side of the patches wanted, pixels; none when no pixels are.
+        feature: Encoder whose frozen features are wanted.
+        augment: Whether training patches are flipped and turned at random.
+    """
+
+    kind: Literal["spots", "ego", "slide"] = "spots"
+    hops: int = 0
+    image_size: int | None = None
+    feature: str | None = None
+    augment: bool = False
+
+
+@dataclass(frozen=True)
+class NodeBatch:
+    """Spots that are processed together; those of a block may see one another.
+
+    Attributes:
+        slide: Slide of each node, int64 ``(n_nodes,)``.
+        spot: Row of each node among all resident spots, int64 ``(n_nodes,)``.
+        block: Block of each node, int64 ``(n_nodes,)``.
+        query: Nodes that a prediction is asked for, bool ``(n_nodes,)``.
+        array_rc: Array row and column, ``(n_nodes, 2)``.
+        xy_um: Place, µm, ``(n_nodes, 2)``.
+        place: Array row and column scaled to [−1, 1] on each slide, ``(n_nodes, 2)``.
+        neighbours: Lattice neighbours as rows of this batch, ``(n_nodes, k)``, −1 where the
+            neighbour is not in the block; none for kind ``spots``.
+        pixels: uint8 ``(n_nodes, 3, side, side)``.
+        z: Frozen features ``(n_nodes, d)``.
+        y: Target ``(n_nodes, n_genes)``; none for blind slides.
+        weight: Which entries count in the loss, bool; none for blind slides.
+    """
+
+    slide: Tensor
+    spot: Tensor
+    block: Tensor
+    query: Tensor
+    array_rc: Tensor
+    xy_um: Tensor
+    place: Tensor
+    neighbours: Tensor | None = None
+    pixels: Tensor | None = None
+    z: Tensor | None = None
+    y: Tensor | None = None
+    weight: Tensor | None = None
+
+    def labels(self) -> tuple[Tensor, Tensor]:
+        """Return target and loss mask of the queries, each ``(n_queries, n_genes)``.
+
+        Raises:
+            ContractError: When the batch is of blind slides.
+        """
+        if self.y is None or self.weight is None:
+            msg = "a batch of blind slides has no target; only train slides enter a loss"
+            raise ContractError(msg)
+        return self.y[self.query], self.weight[self.query]
+
+    def images(self) -> Tensor:
+        """Return the pixels.
+
+        Raises:
+            ContractError: When the sampling did not ask for pixels.
+        """
+        if self.pixels is None:
+            msg = "the batch has no pixels; give Sampling an image_size"
+            raise ContractError(msg)
+        return self.pixels

@@ -1,0 +1,1 @@
+"""Gradient training: one loop, one sweep over learning rates, resumed from what is on disk."""

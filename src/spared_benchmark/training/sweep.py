@@ -1,0 +1,214 @@
+"""A sweep: the same problem at several learning rates, the best validation kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spared_benchmark.errors import SparedError
+from spared_benchmark.study import Budget
+from spared_benchmark.training.loop import Loop
+from spared_benchmark.training.observer import current
+from spared_benchmark.training.problem import Problem
+from spared_benchmark.training.seeds import isolated
+from spared_benchmark.training.trials import Trial, TrialStore
+
+_log = logging.getLogger(__name__)
+
+# Raised when the loop changes results, so that trials of the earlier one are not taken for its own.
+_VERSION = 1
+
+
+class DivergedError(SparedError):
+    """Every trial of a sweep diverged: there is nothing to select."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything around a training that is not the problem itself.
+
+    Attributes:
+        budget: Steps, batch size, learning rates and how often to validate.
+        seed: Of initialisation, batches and every other draw.
+        trials: Where trials are kept; one that has ended is never run again.
+        device: ``cpu``, ``cuda`` or ``cuda:<index>``.
+        identity: All that made the inputs (method, version, hyper-parameters, data digests); with
+            budget, rate and seed it names a trial.
+    """
+
+    budget: Budget
+    seed: int
+    trials: TrialStore
+    device: str = "cpu"
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def on_best_device(cls, budget: Budget, seed: int, trials: TrialStore) -> Training:
+        """Return a training on the first CUDA device where there is one, else on the CPU."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return cls(budget, seed, trials, device)
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What is known of one trial.
+
+    Attributes:
+        trial: Digest that names its folder.
+        status: ``finished`` or ``diverged``.
+        best_step: Step of the lowest validation error, 0 when there was none.
+        best_value: That validation error (``val_mse``); not finite when there was none.
+        seconds: Wall time, over all processes that worked on it.
+        views: Spot views of the whole training.
+        history: One row per validation.
+    """
+
+    trial: str
+    learning_rate: float
+    seed: int
+    status: str
+    best_step: int
+    best_value: float
+    seconds: float
+    views: int
+    parameters_trainable: int
+    parameters_total: int
+    device: str
+    history: tuple[Mapping[str, float], ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the record without its history, fit for JSON."""
+        content = {name: value for name, value in asdict(self).items() if name != "history"}
+        if self.best_step == 0:
+            content["best_value"] = None
+        return content
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """The best trial's best weights, on the CPU, and the record of every trial."""
+
+    state: dict[str, Tensor]
+    trials: tuple[TrialRecord, ...]
+    best: TrialRecord
+
+
+def sweep(make: Callable[[int], Problem], training: Training) -> SweepResult:
+    """Train a fresh problem at every learning rate of the budget and keep the best.
+
+    Args:
+        make: Returns a fresh problem for a seed; called with torch's generators seeded.
+        training: Budget, seed, store of trials and identity of the inputs.
+
+    Raises:
+        DivergedError: When no trial finished.
+    """
+    records = [_trial(make, training, rate) for rate in training.budget.learning_rates]
+    finished = [record for record in records if record.status == "finished"]
+    if not finished:
+        rates = ", ".join(f"{record.learning_rate:g}" for record in records)
+        msg = (
+            f"every trial diverged (learning rates {rates}; {dict(training.identity)}): the loss "
+            "became infinite or not a number; give lower rates in the method's budget"
+        )
+        raise DivergedError(msg)
+    best = min(finished, key=lambda record: record.best_value)
+    state = _open(training, best.learning_rate).weights()
+    if state is None:
+        _log.warning("trial %s has lost its weights and is run again", best.trial)
+        _open(training, best.learning_rate).reset()
+        return sweep(make, training)
+    for record in records:
+        if record is not best:
+            _open(training, record.learning_rate).drop_weights()
+    return SweepResult(state, tuple(records), best)
+
+
+def _open(training: Training, rate: float) -> Trial:
+    budget = training.budget.model_dump(mode="json", exclude={"learning_rates"})
+    own = {"budget": budget, "learning_rate": rate, "seed": training.seed, "version": _VERSION}
+    return training.trials.open({"inputs": dict(training.identity), "training": own})
+
+
+def _trial(make: Callable[[int], Problem], training: Training, rate: float) -> TrialRecord:
+    trial = _open(training, rate)
+    label = f"lr={rate:g} seed={training.seed}"
+    parameters = {"learning_rate": rate, "seed": training.seed, "trial": trial.key}
+    current().trial_started(label, {**parameters, **training.budget.model_dump(mode="json")})
+    content = trial.result()
+    if content is None:
+        record = _run(make, training, rate, trial, label)
+        trial.finish({**asdict(record), "best_value": _finite(record)})
+    else:
+        record = _recorded(content)
+        for metrics in record.history:
+            current().validated(label, int(metrics["step"]), metrics)
+    current().trial_ended(label, record.status, record.summary())
+    return record
+
+
+def _run(
+    make: Callable[[int], Problem], training: Training, rate: float, trial: Trial, label: str
+) -> TrialRecord:
+    with isolated(training.seed, "network"):
+        problem = make(training.seed)
+        problem.module.to(training.device)
+        loop = Loop(problem, rate, training.seed, trial, label)
+        status = loop.run(training.budget)
+    progress = loop.progress
+    views = progress.step * problem.views_per_step
+    trainable, total = parameter_counts(problem.module)
+    _log.info(
+        "%s %s: %s, best val_mse %.5g at step %d of %d, %.1f s, %.0f spot views/s",
+        _title(training),
+        label,
+        status,
+        progress.best_value,
+        progress.best_step,
+        training.budget.steps,
+        progress.seconds,
+        views / max(progress.seconds, 1e-9),
+    )
+    return TrialRecord(
+        trial=trial.key,
+        learning_rate=rate,
+        seed=training.seed,
+        status=status,
+        best_step=progress.best_step,
+        best_value=progress.best_value,
+        seconds=progress.seconds,
+        views=views,
+        parameters_trainable=trainable,
+        parameters_total=total,
+        device=training.device,
+        history=tuple(progress.history),
+    )
+
+
+def _title(training: Training) -> str:
+    known = [training.identity[key] for key in ("method", "target") if key in training.identity]
+    return " on ".join(map(str, known)) or "training"
+
+
+def parameter_counts(module: nn.Module) -> tuple[int, int]:
+    """Return the number of trainable parameters and of all."""
+    counts = [(weight.numel(), weight.requires_grad) for weight in module.parameters()]
+    return sum(size for size, free in counts if free), sum(size for size, _ in counts)
+
+
+def _finite(record: TrialRecord) -> float | None:
+    return record.best_value if record.best_step else None
+
+
+def _recorded(content: Mapping[str, Any]) -> TrialRecord:
+    names = set(TrialRecord.__dataclass_fields__)
+    values = {name: value for name, value in content.items() if name in names}
+    values["history"] = tuple(values["history"])
+    if values["best_value"] is None:
+        values["best_value"] = float("inf")
+    return TrialRecord(**values)

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from spared_benchmark.completion import completers
+from spared_benchmark.completion.masks import Masks
+from spared_benchmark.completion.protocol import run_completer
+from spared_benchmark.completion.score_tables import COLUMNS
+from spared_benchmark.completion.setting import Setting
+from spared_benchmark.errors import ConfigurationError, ContractError
+from spared_benchmark.slides.schema import check
+
+
+@pytest.fixture
+def additive(expression, masks, settings, training):
+    return run_completer("additive", expression, masks, settings, training)
+
+
+def value(scores, **wanted):
+    for column, content in wanted.items():
+        scores = scores[scores[column] == content]
+    assert len(scores) == 1
+    return scores.iloc[0]
+
+
+def test_the_table_is_tidy_and_whole(additive):
+    scores = additive.scores
+    assert tuple(scores.columns) == COLUMNS
+    assert set(scores["space"]) == {"log_tpm", "combat"}
+    assert set(scores["completer"]) == {"additive"}
+    assert set(scores["kind"]) == {"method"}
+    assert set(scores["metric"]) == {"mse", "mae", "pcc_gene", "pcc_net", "seconds"}
+    keys = [column for column in COLUMNS if column not in ("value", "n")]
+    assert not scores.duplicated(keys).any()
+    by_mask = scores[scores["metric"] != "seconds"]
+    assert set(by_mask["assay"]) == {0, 1}
+    assert set(zip(by_mask["split"], by_mask["slide"], strict=True)) == {
+        ("val", "C"), ("val", ""), ("test", "D"), ("test", ""),
+    }  # fmt: skip
+
+
+def test_hidden_entries_alone_are_scored_against_their_truth(additive, expression, masks):
+    hidden = masks.reported(1)
+    setting = Setting(expression, masks, "log_tpm")
+    visible = expression.layers["measured"] & ~hidden
+    on_test = setting.slide == "D"
+    # By hand from the definition, on the numbers that are visible.
+    train = expression.layers["log_tpm"][:72]
+    prior = train.sum(axis=0) / expression.layers["measured"][:72].sum(axis=0)
+    row = value(additive.scores, metric="mse", split="test", slide="D", assay=1, space="log_tpm")
+    assert row["n"] == hidden[on_test].sum()
+    truth = np.where(visible, expression.layers["log_tpm"], 0)[on_test]
+    seen = visible[on_test]
+    means = (truth.sum(axis=0) + 5 * prior) / (seen.sum(axis=0) + 5)
+    offset = np.where(seen, truth - means, 0).sum(axis=1) / (seen.sum(axis=1) + 5)
+    residual = np.where(seen, truth - means - offset[:, None], 0)
+    at = expression.obs[["array_row", "array_col"]].to_numpy()[on_test].astype(int)
+    rows, cols = np.abs(at[:, None] - at[None]).transpose(2, 0, 1)
+    steps = rows + np.maximum(cols - rows, 0) // 2
+    near = ((steps > 0) & (steps <= 2)).astype(float)
+    completed = means + offset[:, None] + near @ residual / (near @ seen + 6)
+    errors = (completed - expression.layers["log_tpm"][on_test])[hidden[on_test]]
+    assert row["value"] == pytest.approx((errors**2).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("space", ["log_tpm", "combat"])
+@pytest.mark.parametrize("name", completers.available())
+def test_no_hidden_value_reaches_a_completion(name, space, expression, masks, training):
+    setting = Setting(expression, masks, space)
+    completer = completers.create(name, size="tiny")
+    completer.fit(setting.train(), setting.selection(), training)
+    hidden = masks.reported(0)
+    changed = expression.copy()
+    changed.layers[space][hidden] += 5
+    after = Setting(changed, masks, space).completed(completer, hidden)
+    assert np.array_equal(after, setting.completed(completer, hidden), equal_nan=True)
+
+
+def test_the_completed_layer_is_full_and_keeps_what_is_measured(additive, expression):
+    completed = additive.completed
+    check(completed, "completed")
+    assert list(completed.layers) == ["additive"]
+    assert list(completed.obs_names) == list(expression.obs_names)
+    assert list(completed.var_names) == list(expression.var_names)
+    measured = expression.layers["measured"]
+    values = completed.layers["additive"]
+    assert np.array_equal(values[measured], expression.layers["log_tpm"][measured])
+    assert np.isfinite(values).all()
+    assert (values[~measured] > 0).all()
+
+
+def test_the_card_is_json_and_tells_the_fit(additive):
+    card = json.loads(json.dumps(additive.card))
+    assert card["method"] == "additive"
+    assert card["settings"]["residual_weight"] == 6.0
+    assert len(card["genes"]) == 7
+    assert card["seconds"] >= 0
+    assert additive.state["gene_mean"].shape == (7,)
+
+
+def test_spackle_is_scored_as_published_beside(expression, masks, settings, training):
+    result = run_completer("spackle", expression, masks, settings, training)
+    kinds = result.scores.groupby(["completer", "space"])["kind"].unique()
+    assert {key: list(kind) for key, kind in kinds.items()} == {
+        ("spackle", "combat"): ["method"],
+        ("spackle", "log_tpm"): ["method"],
+        ("spackle (paper evaluation)", "log_tpm"): ["control"],
+    }
+    pick = {"metric": "mse", "split": "test", "slide": "", "assay": 0, "space": "log_tpm"}
+    honest = value(result.scores, completer="spackle", **pick)
+    published = value(result.scores, completer="spackle (paper evaluation)", **pick)
+    assert honest["n"] == published["n"]
+    assert honest["value"] != published["value"]
+    assert result.card["trials"][0]["status"] == "finished"
+    assert result.card["size"] == "tiny"
+
+
+def test_only_the_spaces_asked_for_are_scored(expression, masks, settings, training):
+    one = settings.model_copy(update={"spaces": ("log_tpm",)})
+    scores = run_completer("gene_mean", expression, masks, one, training).scores
+    assert set(scores["space"]) == {"log_tpm"}
+    assert set(scores["kind"]) == {"control"}
+
+
+def test_depth_alone_has_no_net_correlation(expression, masks):
+    depth = np.log2(expression.obs["tpm_denominator"].to_numpy())
+    expression.layers["log_tpm"] = np.tile(depth[:, None], 7).astype(np.float32)
+    setting = Setting(expression, masks, "log_tpm")
+    scores = setting.score(setting.truth, masks.reported(0), 0)
+    pooled = scores[(scores["slide"] == "") & (scores["split"] == "test")].set_index("metric")
+    assert pooled.loc["pcc_gene", "value"] == pytest.approx(1)
+    assert pooled.loc["pcc_net", "n"] == 0
+
+
+def test_masks_of_another_expression_are_refused(expression, masks, settings, training):
+    other = expression[:, ::-1].copy()
+    with pytest.raises(ContractError, match="masks belong to other spots or genes"):
+        run_completer("zero", other, masks, settings, training)
+
+
+def test_an_unknown_completer_is_refused_with_the_nearest(expression, settings, training):
+    masks = Masks.draw(expression, settings)
+    with pytest.raises(ConfigurationError, match="did you mean 'additive'"):
+        run_completer("aditive", expression, masks, settings, training)
+
+
+def test_every_stage_says_how_long_it_took(expression, masks, settings, training, caplog):
+    with caplog.at_level(logging.INFO):
+        run_completer("additive", expression, masks, settings, training)
+    stages = [line for line in caplog.messages if line.startswith("TOY additive")]
+    assert len(stages) == 5
+    assert all(line.endswith(" s") for line in stages)

@@ -1,0 +1,78 @@
+"""Predicting deviations is an initialisation of the bias, nothing more."""
+
+import numpy as np
+import pytest
+import torch
+from prediction_samples import cohort
+
+from spared_benchmark.errors import ContractError
+from spared_benchmark.prediction import predictors
+from spared_benchmark.prediction.predictor import train_mean
+from spared_benchmark.prediction.sampling import Resident, draw, gather
+from spared_benchmark.training.seeds import isolated, torch_generator
+
+
+def prepared(name, train):
+    predictor = predictors.create(name, size="tiny")
+    with isolated(0, "network"):
+        predictor.prepare(train)
+    return predictor
+
+
+def losses(predictor, train, steps=20, rate=1e-3):
+    resident = Resident.of(train, predictor.sampling)
+    optimiser = torch.optim.Adam(predictor.module.parameters(), lr=rate)
+    generator = torch_generator(0)
+    curve = []
+    for _ in range(steps):
+        loss = predictor.loss(draw(resident, 16, generator))["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        curve.append(loss.item())
+    return curve
+
+
+@pytest.fixture(scope="module", params=["raw", "measured"])
+def train(request):
+    return cohort(target=request.param).of("train")
+
+
+def test_train_mean_counts_what_the_loss_counts(train):
+    y = np.concatenate([slide.y for slide in train])
+    weight = np.concatenate([slide.weight for slide in train])
+    expected = [y[weight[:, gene], gene].mean() for gene in range(y.shape[1])]
+    np.testing.assert_allclose(train_mean(train), expected, rtol=1e-5)
+
+
+def test_delta_with_a_zero_head_is_the_train_mean(train):
+    predictor = prepared("vit_b_delta", train)
+    with torch.no_grad():
+        predictor.within.head.weight.zero_()
+        predictor.within.head.bias.zero_()
+        resident = Resident.of(train, predictor.sampling)
+        prediction = predictor.predict(gather(resident, torch.arange(10)))
+    np.testing.assert_array_equal(prediction, np.tile(train_mean(train), (10, 1)))
+
+
+def test_delta_and_its_control_have_the_same_losses(train):
+    delta = losses(prepared("vit_b_delta", train), train)
+    control = losses(prepared("vit_b_bias", train), train)
+    plain = losses(prepared("vit_b", train), train)
+    np.testing.assert_allclose(delta, control, rtol=1e-4)
+    assert plain[0] > 2 * delta[0]  # without the mean the start is far away
+    assert delta[-1] < delta[0]
+
+
+def test_the_bias_takes_the_mean_once(train):
+    plain, control = prepared("vit_b", train), prepared("vit_b_bias", train)
+    raised = (control.head.bias - plain.head.bias).detach().numpy()
+    np.testing.assert_allclose(raised, train_mean(train), rtol=1e-5)
+    assert torch.equal(control.head.weight, plain.head.weight)
+
+
+def test_delta_has_no_loss_on_blind_slides(train):
+    predictor = prepared("vit_b_delta", train)
+    resident = Resident.of([slide.blind() for slide in train], predictor.sampling)
+    with pytest.raises(ContractError, match="blind slides has no target"):
+        predictor.loss(gather(resident, torch.arange(4)))

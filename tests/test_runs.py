@@ -1,0 +1,233 @@
+"""Whole runs of a small study: what exists is not made again, and what is stale is."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import yaml
+
+from project_copy import BENCHMARK, STUDY, Project, files
+
+pytestmark = pytest.mark.project
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project in which the study ``small`` has run from end to end."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    project.add_study("small")
+    done = project.kedro("run", "--env=small")
+    assert "The report is ready" in done.stdout
+    return project
+
+
+def ran(done):
+    """Return the names of the nodes that ran."""
+    marker = "Completed node: "
+    return {line.split(marker)[1].strip() for line in done.stdout.splitlines() if marker in line}
+
+
+def again(project, env="small"):
+    return project.kedro("run", f"--env={env}", "--only-missing-outputs")
+
+
+REPORTING = {
+    "collect_cohorts",
+    "collect_ingestion",
+    "collect_completion_scores",
+    "collect_prediction_scores",
+    "collect_gene_scores",
+    "draw_figures",
+    "write_report",
+}
+
+
+# What depends on the settings of small_cnn.
+CONSUMERS = {"train-raw-small_cnn", "train-spackle-small_cnn", "score_predictions", "draw_maps"}
+
+
+def test_the_report_and_its_tables_are_there(finished):
+    reporting = finished.root / "data/08_reporting/small"
+
+    page = (reporting / "report.html").read_text()
+    scores = pd.read_parquet(reporting / "prediction_scores.parquet")
+    completion = pd.read_parquet(reporting / "completion_scores.parquet")
+
+    assert "SMALL" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert {"train_mean", "feature_ridge", "small_cnn"} == set(scores["predictor"])
+    assert {"raw", "spackle"} == set(scores["target"])
+    assert {"gene_mean", "slide_gene_mean", "spackle"} <= set(completion["completer"])
+    assert {"log_tpm", "combat"} == set(completion["space"])
+
+
+def test_nothing_but_the_report_is_made_again(finished):
+    assert ran(again(finished)) == REPORTING
+
+
+def test_a_changed_parameter_reruns_exactly_its_consumers(finished):
+    path = "conf/small/parameters_benchmark.yml"
+    settings = yaml.safe_load(BENCHMARK)
+    settings["benchmark"]["budgets"]["small_cnn"] = {
+        "steps": 6,
+        "batch_size": 16,
+        "learning_rates": [0.001],
+        "validate_every": 2,
+    }
+    finished.write(path, yaml.safe_dump(settings))
+    try:
+        nodes = ran(again(finished))
+    finally:
+        finished.write(path, BENCHMARK)
+
+    cohort = {name.removeprefix("SMALL.") for name in nodes - REPORTING}
+    assert cohort == CONSUMERS
+
+
+def test_back_at_the_old_settings_the_changed_nodes_run_again(finished):
+    cohort = {name.removeprefix("SMALL.") for name in ran(again(finished)) - REPORTING}
+
+    assert cohort == CONSUMERS
+
+
+def test_a_truncated_file_is_rebuilt(finished):
+    masks = finished.root / "data/05_model_input/small/SMALL/masks.npz"
+    whole = masks.read_bytes()
+    masks.write_bytes(whole[: len(whole) // 2])
+
+    nodes = ran(again(finished))
+
+    assert "SMALL.draw_masks" in nodes
+    assert masks.read_bytes() == whole
+
+
+def test_two_studies_never_touch_each_others_files(finished):
+    before = files(finished.root / "data")
+    finished.add_study("other", STUDY.replace("protocol: inductive", "protocol: transductive"))
+
+    finished.kedro("run", "--env=other", "--only-missing-outputs")
+
+    after = files(finished.root / "data")
+    assert {name: after[name] for name in before} == before
+    added = set(after) - set(before)
+    assert added
+    assert not [name for name in added if "other" not in name], "each lies under its study"
+
+
+def test_a_partial_run_on_stale_inputs_is_refused(finished):
+    finished.write("conf/small/parameters_processing.yml", "processing: {median_hops: 2}\n")
+    try:
+        done = finished.kedro("run", "--env=small", "--pipelines=completion", check=False)
+    finally:
+        finished.write("conf/small/parameters_processing.yml", "processing: {}\n")
+
+    assert done.returncode == 1
+    assert "expression.h5ad was made by other settings" in done.stderr
+    assert "kedro run --env=small --pipelines=ingestion,processing" in done.stderr
+
+
+def test_on_a_fresh_clone_the_benchmark_says_what_is_missing(tmp_path):
+    project = Project(tmp_path)
+
+    for option in ("--pipeline=benchmark", "--pipelines=benchmark"):
+        done = project.kedro("run", option, check=False)
+        assert done.returncode == 1
+        assert "expression.h5ad does not exist" in done.stderr
+        assert "kedro run --pipelines=ingestion,processing,completion" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not ran(done)
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ("study: {protocl: inductive}", "study.protocl: unknown key (did you mean 'protocol'?)"),
+        ("study: {cohorts: [VLOO]}", "no cohort 'VLOO' (did you mean 'VLO'?)"),
+        (
+            STUDY.replace("A: {subject: P1, split: train}", "A: {subject: P1}"),
+            "SMALL.slides.A: the slide is in no split",
+        ),
+    ],
+)
+def test_a_wrong_study_is_one_clear_error(tmp_path, study, message):
+    project = Project(tmp_path)
+    project.add_study("wrong", study)
+
+    done = project.kedro("run", "--env=wrong", check=False)
+
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_folder_is_one_clear_error(tmp_path):
+    project = Project(tmp_path)
+    (tmp_path / "empty").mkdir()
+
+    done = project.kedro(
+        *("run", "--env=real", "--namespaces=VLO"),
+        check=False,
+        SPARED_RAW_ROOT=str(tmp_path / "empty"),
+    )
+
+    assert done.returncode == 1
+    assert "villacampa_lung_organoid" in done.stderr
+    assert "SPARED_RAW_ROOT" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not ran(done)
+
+
+def test_ones_own_cohort_is_one_file(finished):
+    """The steps of docs/own-cohort.md, on the files that the simulation wrote."""
+    definition = STUDY.split("SMALL:")[1]
+    lines = [line for line in definition.splitlines() if "simulation" not in line]
+    own = "\n".join(lines).replace("organism: simulated", "organism: human\n  folder: SMALL")
+    study = STUDY.split("SMALL:")[0].replace("[SMALL]", "[MINE]")
+    finished.write("conf/local/study.yml", f"{study}\nMINE:{own}\n")
+    lengths = pd.read_parquet(finished.root / "data/02_intermediate/SMALL/gene_lengths.parquet")
+    lengths.to_csv(finished.root / "data/01_raw/gene_lengths_human.tsv.gz", sep="\t", index=False)
+
+    finished.kedro("run", "--pipelines=ingestion,processing")
+
+    mine = finished.root / "data/03_primary/base/MINE/expression.h5ad"
+    assert mine.exists()
+
+
+def test_interrupted_and_continued(tmp_path):
+    """Ctrl-C in a training; the same command with --only-missing-outputs goes on."""
+    project = Project(tmp_path)
+    project.add_study("small")
+    project.write(
+        "conf/small/parameters_benchmark.yml", BENCHMARK.replace("steps: 4", "steps: 1500")
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kedro", "run", "--env=small"],
+        cwd=project.root,
+        env=project.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    models = project.root / "data/06_models/small/SMALL"
+    deadline = time.monotonic() + 300
+    while not list(models.glob("*/small_cnn.trials/**/checkpoint*")):
+        assert process.poll() is None, process.stdout.read()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not (project.root / "data/08_reporting/small/report.html").exists()
+    before = files(project.root / "data")
+
+    done = project.kedro("run", "--env=small", "--only-missing-outputs")
+
+    assert "goes on from step" in done.stdout
+    after = files(project.root / "data")
+    assert {name: after[name] for name in before} == before, "finished work was not done again"
+    assert (project.root / "data/08_reporting/small/report.html").exists()
+    hidden = [path.name for path in (project.root / "data").rglob(".*") if path.is_file()]
+    assert not [name for name in hidden if not name.endswith(".json")], "nothing half-written"

@@ -1,0 +1,111 @@
+"""The studies and the catalog as they are shipped."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from kedro.framework.project import settings
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from spared_benchmark.completion import completers
+from spared_benchmark.prediction import predictors
+
+ROOT = Path(__file__).parents[1]
+STUDIES = ("base", "real", "real_inductive", "all_tiny")
+LAYERS = {
+    *("raw", "intermediate", "primary", "feature"),
+    *("model_input", "models", "model_output", "reporting"),
+}
+
+
+def open_study(name):
+    from kedro.framework.project import pipelines
+
+    bootstrap_project(ROOT)
+    # conf/local is the developer's own and no part of what is shipped.
+    session = KedroSession.create(project_path=ROOT, env=name)
+    context = session.load_context()
+    return context, dict(pipelines)["__default__"], context.catalog
+
+
+@pytest.fixture(scope="module", params=STUDIES)
+def study(request):
+    return request.param, *open_study(request.param)
+
+
+def dataset_names(pipeline):
+    return {name for name in pipeline.datasets() if not name.startswith("params:")}
+
+
+def test_every_dataset_of_the_graph_is_on_disk_at_a_place_of_its_own(study):
+    _, _, pipeline, catalog = study
+    places = {}
+    for name in dataset_names(pipeline):
+        assert name in catalog, f"{name} would stay in memory"
+        places.setdefault(str(catalog.get(name)._describe()["filepath"]), []).append(name)
+
+    assert [names for names in places.values() if len(names) > 1] == []
+
+
+def test_places_follow_study_and_cohort(study):
+    name, context, pipeline, catalog = study
+    codes = set(context.config_loader.configuration.cohorts)
+    for dataset in dataset_names(pipeline):
+        code = dataset.split(".")[0]
+        path = Path(catalog.get(dataset)._describe()["filepath"])
+        if code in codes and "source_" not in dataset:
+            folder = path.relative_to(ROOT / "data").parts
+            own = folder[0] in ("02_intermediate", "04_feature")
+            assert folder[1:3] == (code, *folder[2:3]) if own else (name, code), dataset
+
+
+def test_layers_are_known(study):
+    _, _, pipeline, catalog = study
+    for name in dataset_names(pipeline):
+        assert catalog.get(name).metadata["kedro-viz"]["layer"] in LAYERS
+
+
+def test_the_graph_stays_small_enough_to_look_at(study):
+    _, _, pipeline, _ = study
+    assert len(pipeline.nodes) < 1000
+
+
+def test_no_catalog_entry_is_unused():
+    import parse
+
+    _, pipeline, _ = open_study("base")
+    names = dataset_names(pipeline) | dataset_names(open_study("real")[1])
+    for file in sorted((ROOT / "conf/base").glob("catalog*.yml")):
+        for entry in yaml.safe_load(file.read_text()):
+            assert any(parse.parse(entry, name) for name in names), entry
+
+
+def test_all_tiny_runs_every_method():
+    context, *_ = open_study("all_tiny")
+    study = context.config_loader.configuration.study
+
+    assert sorted(study.completers) == completers.available()
+    assert sorted([*study.controls, *study.predictors]) == predictors.available()
+
+
+def test_controls_are_controls_and_predictors_are_not(study):
+    _, context, *_ = study
+    configuration = context.config_loader.configuration.study
+
+    assert {predictors.card(name).kind for name in configuration.controls} == {"control"}
+    assert {predictors.card(name).kind for name in configuration.predictors} == {"method"}
+
+
+def test_real_and_real_inductive_differ_in_protocol_alone():
+    real = open_study("real")[0].config_loader.configuration
+    inductive = open_study("real_inductive")[0].config_loader.configuration
+
+    assert real.cohorts == inductive.cohorts
+    assert real.benchmark == inductive.benchmark
+    assert real.completion == inductive.completion
+    assert real.study.model_copy(update={"protocol": "inductive"}) == inductive.study
+
+
+def test_settings_are_light():
+    assert settings.CONFIG_LOADER_CLASS.__name__ == "StudyConfigLoader"
