@@ -19,13 +19,14 @@ viz: $(READY)
 mlflow: $(READY)
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui
 
-# What runs have made; raw data that you put there, models of a release and .venv stay.
+# Everything that runs have made, trained models too. Raw data that you put there and .venv stay.
 clean:
 	rm -rf data/01_raw/SIM_* mlflow.db mlruns .viz build
 	find data -mindepth 2 -not -path 'data/01_raw/*' -not -name README.md -delete
 
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: install it, or run make PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)

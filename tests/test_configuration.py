@@ -133,3 +133,49 @@ def test_slide_names_are_safe_as_file_names(slide):
     slides = {**COHORT["slides"], slide: {"subject": "P4", "split": "train"}}
 
     assert "MINE.slides" in problems(cohort={"slides": slides})
+
+
+def test_a_source_belongs_to_one_slide():
+    slides = {**COHORT["slides"], "D": {"subject": "P1", "split": "test", "source": "A"}}
+
+    assert "two slides have the same source: A" in problems(cohort={"slides": slides})
+
+
+def test_a_study_among_the_parameters_is_not_passed_over():
+    files = {"study": STUDY, "MINE": COHORT}
+    parameters = {**PARAMETERS, "study": {"protocol": "transductive"}}
+    with pytest.raises(ConfigurationError) as error:
+        Configuration.parse("base", files, parameters)
+    message = str(error.value)
+
+    assert "parameters.study: unknown key; it belongs into study.yml" in message
+
+
+def test_words_for_readers_are_no_part_of_what_nodes_get():
+    before, after = parse(), parse(cohort={"title": "Other", "citation": "Another"})
+
+    assert before.parameters()["curated"] == after.parameters()["curated"]
+    assert before.parameters()["cohorts"] != after.parameters()["cohorts"]
+
+
+def test_a_slide_depends_on_its_own_definition_alone():
+    slides = {**COHORT["slides"], "C": {"subject": "P9", "split": "test", "image": "scan.jpg"}}
+    before, after = parse().cohorts["MINE"], parse(cohort={"slides": slides}).cohorts["MINE"]
+
+    assert before.of_slide("A") == after.of_slide("A")
+    assert before.of_slide("C") != after.of_slide("C")
+
+
+def test_weights_of_an_encoder_are_known_by_their_content(tmp_path):
+    file = tmp_path / "weights.safetensors"
+    encoders = {"random": {"network": "resnet18", "weights": str(file)}}
+    benchmark = {**PARAMETERS["benchmark"], "encoders": encoders}
+    assert "does not exist" in problems(benchmark=benchmark)
+
+    digests = set()
+    for content in (b"one", b"two"):
+        file.write_bytes(content)
+        parameters = parse(benchmark=benchmark).parameters()
+        digests.add(parameters["encoders"]["random"]["weights_digest"])
+
+    assert len(digests) == 2

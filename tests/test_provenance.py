@@ -58,10 +58,10 @@ def changed(before, after):
 @pytest.mark.parametrize(
     ("change", "reached"),
     [
-        ({"a": 2}, {"params:a", "left", "right", "trials"}),
-        ({"b": 2}, {"params:b", "right", "trials"}),
-        ({"raw": "y"}, {"raw", "left", "right", "trials", "aside"}),
-        ({"methods": lambda node: {"m": 2} if node.name == "second" else {}}, {"right", "trials"}),
+        ({"a": 2}, {"params:a", "left", "right"}),
+        ({"b": 2}, {"params:b", "right"}),
+        ({"raw": "y"}, {"raw", "left", "right", "aside"}),
+        ({"methods": lambda node: {"m": 2} if node.name == "second" else {}}, {"right"}),
         ({}, set()),
     ],
 )
@@ -93,12 +93,3 @@ def test_datasets_are_told(tmp_path):
     tell(catalog, told, {"aside"})
 
     assert catalog.get("aside").expected == told["aside"]
-
-
-def test_trials_of_other_settings_lie_elsewhere(tmp_path):
-    trials = TrialsDataset(filepath=str(tmp_path))
-    trials.expected = "one"
-    one = trials.load().root
-    trials.expected = "two"
-
-    assert one != trials.load().root

@@ -1,5 +1,6 @@
 """The registry learns the study, whichever way Kedro is asked."""
 
+import json
 import subprocess
 import sys
 
@@ -109,6 +110,9 @@ def test_viz_build_takes_kedro_env(copy):
     page = (copy.root / "build" / "api" / "main").read_text()
     assert "SMALL" in page
     assert "SIM_HEX" not in page
+    shown = json.loads(page)
+    assert shown["layers"] == sorted(shown["layers"])
+    assert {"01_raw", "03_primary", "06_models", "08_reporting"} <= set(shown["layers"])
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])

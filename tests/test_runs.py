@@ -93,6 +93,17 @@ def test_back_at_the_old_settings_the_changed_nodes_run_again(finished):
     assert cohort == CONSUMERS
 
 
+def test_a_new_title_reruns_the_report_alone(finished):
+    path = "conf/small/study.yml"
+    finished.write(path, STUDY.replace("title: Small simulated tissue", "title: Renamed"))
+    try:
+        nodes = ran(again(finished))
+    finally:
+        finished.write(path, STUDY)
+
+    assert nodes == REPORTING
+
+
 def test_a_truncated_file_is_rebuilt(finished):
     masks = finished.root / "data/05_model_input/small/SMALL/masks.npz"
     whole = masks.read_bytes()
@@ -133,10 +144,11 @@ def test_on_a_fresh_clone_the_benchmark_says_what_is_missing(tmp_path):
     project = Project(tmp_path)
 
     for option in ("--pipeline=benchmark", "--pipelines=benchmark"):
-        done = project.kedro("run", option, check=False)
+        done = project.kedro("run", option, "--namespaces=SIM_HEX", check=False)
         assert done.returncode == 1
         assert "expression.h5ad does not exist" in done.stderr
-        assert "kedro run --pipelines=ingestion,processing,completion" in done.stderr
+        command = "kedro run --namespaces=SIM_HEX --pipelines=ingestion,processing,completion"
+        assert command in done.stderr
         assert "Traceback" not in done.stderr
         assert not ran(done)
 
@@ -150,6 +162,8 @@ def test_on_a_fresh_clone_the_benchmark_says_what_is_missing(tmp_path):
             STUDY.replace("A: {subject: P1, split: train}", "A: {subject: P1}"),
             "SMALL.slides.A: the slide is in no split",
         ),
+        ("study: [", "cannot be read"),
+        ("study: [VLO]", "cannot be read"),
     ],
 )
 def test_a_wrong_study_is_one_clear_error(tmp_path, study, message):

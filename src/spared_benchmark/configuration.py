@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from spared_benchmark.atomic import file_digest
 from spared_benchmark.completion import completers
 from spared_benchmark.errors import ConfigurationError, nearest
 from spared_benchmark.prediction import predictors
@@ -20,6 +21,7 @@ from spared_benchmark.study import (
     Budget,
     Cohort,
     CompletionSettings,
+    EncoderSettings,
     ProcessingSettings,
     ReportSettings,
     SlideDefinition,
@@ -81,9 +83,10 @@ class Configuration:
             section: problems.parse(model, parameters.get(section) or {}, section)
             for section, model in zip(_SECTIONS, _MODELS, strict=True)
         }
-        known = [*_SECTIONS, "study", "cohorts", "mlflow"]
-        for key in sorted(set(parameters) - set(known)):
-            problems.add(f"parameters.{key}: unknown key{nearest(key, known)}")
+        for key in sorted(set(parameters) - set(_SECTIONS)):
+            own = key in ("study", *study_files)
+            hint = "; it belongs into study.yml" if own else nearest(key, _SECTIONS)
+            problems.add(f"parameters.{key}: unknown key{hint}")
         cohorts: dict[str, Cohort] = {}
         if study is not None:
             problems.extend(_unknown_names(study))
@@ -102,6 +105,12 @@ class Configuration:
         tree = {
             "study": self.study,
             "cohorts": dict(self.cohorts),
+            "curated": {code: cohort.curated() for code, cohort in self.cohorts.items()},
+            "simulated": {
+                code: {slide: cohort.of_slide(slide) for slide in cohort.slides}
+                for code, cohort in self.cohorts.items()
+                if cohort.simulation is not None
+            },
             "codes": {code: code for code in self.cohorts},
             "slides": {
                 code: {s: s for s in cohort.slides} for code, cohort in self.cohorts.items()
@@ -109,7 +118,7 @@ class Configuration:
             "processing": self.processing,
             "masks": self.completion.model_copy(update={"sizes": {}, "budgets": {}}),
             "completers": {name: self._completer(name) for name in self.study.completers},
-            "encoders": {name: benchmark.encoders[name] for name in self.encoders()},
+            "encoders": {name: _with_digest(benchmark.encoders[name]) for name in self.encoders()},
             "predictors": {name: self._predictor(members) for name, members in methods.items()},
             "targets": {target: target for target in self.study.targets},
             "reporting": self.reporting,
@@ -204,6 +213,10 @@ def _selected_cohorts(
         cohort = problems.parse(Cohort, content, code)
         if cohort is not None:
             selected[code] = cohort
+            splits = {slide.split for slide in cohort.slides.values()}
+            for split in ("train", "val"):
+                if split not in splits:
+                    problems.add(f"{code}: no slide has the split {split!r}; it is needed")
     for code in sorted(set(study.leave_out) - set(study.cohorts)):
         problems.add(f"study.leave_out.{code}: not a cohort of this study")
     return selected
@@ -269,11 +282,22 @@ def _unknown_methods(study: Study, completion: Any, benchmark: Any) -> list[str]
         for name, encoder in benchmark.features.items()
         if encoder not in benchmark.encoders
     ]
+    problems += [
+        f"benchmark.encoders.{name}.weights: the file {encoder.weights} does not exist"
+        for name, encoder in benchmark.encoders.items()
+        if encoder.weights_file is not None and not encoder.weights_file.is_file()
+    ]
     if "default" not in benchmark.budgets:
         problems.append("benchmark.budgets: the key 'default' is missing")
     both = sorted(set(study.controls) & set(study.predictors))
     problems += [f"study: {name!r} is both a control and a predictor" for name in both]
     return problems
+
+
+def _with_digest(encoder: EncoderSettings) -> EncoderSettings:
+    file = encoder.weights_file
+    digest = file_digest(file) if file is not None else ""
+    return encoder.model_copy(update={"weights_digest": digest})
 
 
 def _only(table: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class RunHooks:
         tell(catalog, digests, pipeline.datasets() | whole.inputs())
         problems = missing_inputs(pipeline, catalog)
         if problems:
-            raise RunRefusedError(_refusal(problems, whole, run_params.get("env")))
+            raise RunRefusedError(_refusal(problems, whole, run_params))
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -87,18 +87,18 @@ def _registered() -> Mapping[str, Pipeline]:
     return pipelines
 
 
-def _refusal(problems: Mapping[str, str], whole: Pipeline, env: str | None) -> str:
+def _refusal(problems: Mapping[str, str], whole: Pipeline, run_params: Mapping[str, Any]) -> str:
     makers = _stages_that_make(problems, whole)
     lines = [f"{len(problems)} input(s) of this run are missing:"]
     lines += [f"  - {reason}" for reason in list(problems.values())[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"  … and {len(problems) - _SHOWN} more")
     if makers:
-        environment = f" --env={env}" if env and env != "local" else ""
-        lines.append(
-            f"Make them with: kedro run{environment} --pipelines={','.join(makers)} "
-            "--only-missing-outputs"
-        )
+        env, namespaces = run_params.get("env"), run_params.get("namespaces")
+        options = [f"--env={env}"] if env and env != "local" else []
+        options += [f"--namespaces={','.join(namespaces)}"] if namespaces else []
+        options += [f"--pipelines={','.join(makers)}", "--only-missing-outputs"]
+        lines.append(f"Make them with: kedro run {' '.join(options)}")
     else:
         lines.append(
             "No pipeline makes them: put the files there, or name the folder that holds them in "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spared_benchmark.completion.library import completers, load_completer
-from spared_benchmark.errors import ConfigurationError, nearest
+from spared_benchmark.errors import ConfigurationError, InputError, nearest
+from spared_benchmark.settings_model import parsed
 from spared_benchmark.study import (
     Cohort,
     Format,
@@ -43,7 +45,7 @@ def read_slide(
 
     Args:
         path: Space Ranger's ``outs``, a legacy ST folder or an h5ad file.
-        slide: Its name; the name of the folder when not given.
+        slide: Its name; that of the folder (of its parent for ``outs``) when not given.
         subject: Patient or animal; the slide's name when not given.
         slide_format: ``space_ranger``, ``legacy_st`` or ``anndata``.
         lattice: ``hexagonal``, ``square`` or ``diamond``.
@@ -60,7 +62,9 @@ def read_slide(
     """
     from spared_benchmark.slides.read import read_slide as read
 
-    name = slide or Path(path).resolve().stem
+    place = Path(path).resolve()
+    own = place.parent.name if place.name == "outs" else place.name.removesuffix(".h5ad")
+    name = slide or own
     definition = SlideDefinition(subject=subject or name, split="train", image=image)
     cohort = _cohort(
         {name: definition},
@@ -76,8 +80,8 @@ def read_slide(
 def process(
     slides: Sequence[AnnData],
     *,
-    gene_lengths: pd.DataFrame | str | Path,
     genes: int = 128,
+    gene_lengths: pd.DataFrame | str | Path | None = None,
     batch_key: str = "slide",
     splits: Mapping[str, Split] | None = None,
     protocol: Protocol = "inductive",
@@ -87,8 +91,9 @@ def process(
 
     Args:
         slides: What `read_slide` returns.
-        gene_lengths: Columns gene_id, symbol and length, or the file that holds them.
         genes: Genes to keep, the highest by Moran's I.
+        gene_lengths: Columns gene_id, symbol and length, or the file that holds them;
+            ``gene_lengths_<organism>.tsv.gz`` in the folder SPARED_GENE_LENGTHS when not given.
         batch_key: ``slide`` or ``subject``: what ComBat takes for a batch.
         splits: ``train``, ``val`` or ``test`` by slide; all train when not given.
         protocol: ``inductive`` (fitted on train slides) or ``transductive`` (on all).
@@ -99,12 +104,19 @@ def process(
         ``measured``, ``median`` and ``combat``.
 
     Raises:
-        ConfigurationError: When ``splits`` names an unknown slide.
+        ConfigurationError: When ``splits`` names an unknown slide, or two slides are called alike.
+        InputError: When there are no gene lengths.
     """
     from spared_benchmark.expression.gene_lengths import read_lengths
     from spared_benchmark.expression.process import process as run
 
     headers = {str(slide.uns["slide"]["slide"]): slide.uns["slide"] for slide in slides}
+    if len(headers) < len(slides):
+        msg = (
+            f"{len(slides)} slides have {len(headers)} name(s): {', '.join(headers)}; give each "
+            "its own by read_slide(..., slide=...)"
+        )
+        raise ConfigurationError(msg)
     everything_train: dict[str, Split] = dict.fromkeys(headers, "train")
     chosen = everything_train | dict(splits or {})
     for name in set(chosen) - set(headers):
@@ -120,6 +132,8 @@ def process(
         batch_key=batch_key,
         **{key: str(first[key]) for key in ("organism", "lattice", "tissue", "licence")},
     )
+    if gene_lengths is None:
+        gene_lengths = _lengths_file(str(first["organism"]))
     if isinstance(gene_lengths, str | Path):
         gene_lengths = read_lengths(Path(gene_lengths))
     loaders = dict(zip(headers, map(_loader, slides), strict=True))
@@ -150,10 +164,19 @@ def evaluate(
 
 
 def _cohort(slides: dict[str, SlideDefinition], **fields: Any) -> Cohort:
-    defaults = {name: field.get_default() for name, field in Cohort.model_fields.items()}
     given = {"title": "library", "citation": "none", "format": "anndata"}
-    # A cohort of a study needs a val slide; slides taken one by one do not.
-    return Cohort.model_construct(**{**defaults, **given, **fields, "slides": slides})
+    return parsed(Cohort, {**given, **fields, "slides": slides}, "slides")
+
+
+def _lengths_file(organism: str) -> Path:
+    folder, file = os.environ.get("SPARED_GENE_LENGTHS"), f"gene_lengths_{organism}.tsv.gz"
+    if folder is None:
+        msg = (
+            f"no gene lengths: give gene_lengths (a table or its file), or name the folder that "
+            f"holds {file} in SPARED_GENE_LENGTHS"
+        )
+        raise InputError(msg)
+    return Path(folder) / file
 
 
 def _loader(slide: AnnData) -> Callable[[], AnnData]:

@@ -49,9 +49,6 @@ def expected_digests(
             "inputs": [digests[name] for name in node.inputs],
         }
         digests |= {name: digest_of([made_by, place]) for place, name in enumerate(node.outputs)}
-        # A handle belongs to the one node that uses it, and is new when anything of the node is.
-        handles = [name for name in node.inputs if _is_handle(name, catalog)]
-        digests |= {name: digest_of([made_by, name]) for name in handles}
     return digests
 
 
@@ -61,10 +58,6 @@ def tell(catalog: DataCatalog, digests: Mapping[str, str], names: set[str]) -> N
         dataset: Any = catalog.get(name)
         if hasattr(dataset, "expected"):
             dataset.expected = digests[name]
-
-
-def _is_handle(name: str, catalog: DataCatalog) -> bool:
-    return not name.startswith("params:") and getattr(catalog.get(name), "is_handle", False)
 
 
 def _free_input(name: str, catalog: DataCatalog) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -83,7 +84,7 @@ class SimulationSettings(Settings):
 
     spots: Annotated[int, Field(ge=10, le=20_000)] = 200
     genes: Annotated[int, Field(ge=8, le=40_000)] = 200
-    median_counts: Annotated[float, Field(gt=0)] = 2000.0
+    median_counts: Annotated[float, Field(gt=0)] = 400.0
     regions: Annotated[int, Field(ge=1, le=12)] = 4
     programmes: Annotated[int, Field(ge=0, le=8)] = 2
     image_signal: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -137,17 +138,40 @@ class Cohort(Settings):
         if (self.simulation is not None) != (self.organism == "simulated"):
             msg = "'simulation' belongs to the organism 'simulated' and to no other"
             raise ValueError(msg)
-        splits = {slide.split for slide in self.slides.values()}
-        for split in ("train", "val"):
-            if split not in splits:
-                msg = f"no slide has the split {split!r}; train and val are needed"
-                raise ValueError(msg)
+        sources = [(one.source or slide).rstrip("/") for slide, one in self.slides.items()]
+        twice = sorted({source for source in sources if sources.count(source) > 1})
+        if twice:
+            msg = f"two slides have the same source: {', '.join(twice)}"
+            raise ValueError(msg)
         return self
 
     @property
     def pitch(self) -> float:
         """Centre-to-centre distance of neighbouring spots, µm."""
         return self.pitch_um or PITCH_UM[self.lattice]
+
+    def of_slide(self, slide: str) -> Cohort:
+        """Return what reading or simulating ``slide`` depends on, the rest neutral."""
+        return Cohort(
+            **{**self._neutral(), "licence": self.licence, "format": self.format},
+            slides={slide: self.slides[slide].model_copy(update={"split": "train"})},
+        )
+
+    def curated(self) -> Cohort:
+        """Return what processing depends on, the rest neutral."""
+        chosen = ("genes", "batch_key", "filter", "published")
+        return Cohort(
+            **{**self._neutral(), **{name: getattr(self, name) for name in chosen}},
+            slides={
+                slide: SlideDefinition(subject=definition.subject, split=definition.split)
+                for slide, definition in self.slides.items()
+            },
+        )
+
+    def _neutral(self) -> dict[str, Any]:
+        kept = ("organism", "tissue", "lattice", "pitch_um", "simulation")
+        words = {"title": "", "citation": "", "licence": "", "format": "anndata"}
+        return {**words, **{name: getattr(self, name) for name in kept}}
 
 
 class Budget(Settings):
@@ -187,19 +211,28 @@ class CompletionSettings(Settings):
 
 
 class EncoderSettings(Settings):
-    """An image network: a timm name with its weights (``none``, ``pretrained`` or a file)."""
+    """An image network: a timm name with its weights (``none``, ``pretrained`` or a file).
+
+    Attributes:
+        weights_digest: Of the file of weights; filled in, not written by hand.
+    """
 
     network: str
     weights: str = "none"
     image_size: Annotated[int, Field(ge=16, le=1024)] = 64
     seed: int = 0
+    weights_digest: str = ""
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file of weights, if there is one."""
+        return None if self.weights in ("none", "pretrained") else Path(self.weights)
 
 
 class BenchmarkSettings(Settings):
     """See `spared_benchmark.prediction`.
 
     Attributes:
-        window: Side of a patch: ``1d`` is one spot diameter, ``112um`` is 112 µm.
         features: Encoder of each predictor that works on frozen features.
         budgets: Training by predictor; ``default`` holds for the others.
     """
@@ -219,12 +252,19 @@ class ReportSettings(Settings):
 
 
 class Study(Settings):
-    """Which cohorts, by which protocol, completed and predicted by which methods."""
+    """Which cohorts, by which protocol, completed and predicted by which methods.
+
+    Attributes:
+        window: Side of a patch: ``1d`` is one spot diameter, ``112um`` is 112 µm.
+        controls: Predictors that stand beside the others and are never ranked.
+        targets: ``raw``, ``measured`` or a completer's name: what predictors are trained on.
+        leave_out: Slides that do not take part, by cohort.
+    """
 
     title: str
     cohorts: Annotated[tuple[Code, ...], Field(min_length=1)]
     protocol: Protocol
-    window: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(d|um)$")] = "1d"
+    window: Annotated[str, Field(pattern=r"^([1-9]\d*(\.\d+)?|0\.\d*[1-9]\d*)(d|um)$")] = "1d"
     completers: Annotated[tuple[str, ...], Field(min_length=1)]
     controls: tuple[str, ...] = ()
     predictors: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from typing import Any
 from kedro.config import MissingConfigException, OmegaConfigLoader
 from kedro.framework.project import pipelines
 from omegaconf import OmegaConf
+from yaml import YAMLError
 
 from spared_benchmark.configuration import Configuration
 from spared_benchmark.errors import ConfigurationError
@@ -66,6 +67,9 @@ class StudyConfigLoader(OmegaConfigLoader):
                 self._configuration = Configuration.parse(self.study_name, studies, parameters)
             except (ConfigurationError, MissingConfigException) as error:
                 raise RunRefusedError(str(error)) from error
+            except (YAMLError, TypeError, ValueError) as error:
+                msg = f"the configuration in {self.conf_source} cannot be read: {error}"
+                raise RunRefusedError(msg) from error
         return self._configuration
 
     def _globals_or_empty(self) -> Mapping[str, Any]:
@@ -84,8 +88,8 @@ class StudyConfigLoader(OmegaConfigLoader):
                 "filepath": str(self._root(cohort) / (cohort.folder or code) / (source or slide)),
                 "code": code,
                 "slide": slide,
-                "cohort": cohort.model_dump(mode="json"),
-                "metadata": {"kedro-viz": {"layer": "raw"}},
+                "cohort": cohort.of_slide(slide).model_dump(mode="json"),
+                "metadata": {"kedro-viz": {"layer": "01_raw"}},
             }
             for code, cohort in self.configuration.cohorts.items()
             for slide, source in ((name, one.source) for name, one in cohort.slides.items())

@@ -1,12 +1,15 @@
 """Exists means present, whole and made by these settings."""
 
+import inspect
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from spared_benchmark.catalog.files import JsonDataset, PageDataset, TableDataset
+from spared_benchmark.catalog.files import JsonDataset, ModelDataset, PageDataset, TableDataset
+from spared_benchmark.model import Model
 
 
 @pytest.fixture
@@ -95,3 +98,35 @@ def test_a_rebuilt_dataset_never_exists_but_loads(tmp_path):
 
     assert not dataset.exists()
     assert dataset.load() == "<p>"
+
+
+def test_a_model_is_a_folder_that_loads_its_weights_one_by_one(tmp_path):
+    dataset = ModelDataset(filepath=str(tmp_path / "models" / "additive"))
+    dataset.save(Model({"method": "additive"}, {"mean": np.arange(3.0)}))
+
+    model = dataset.load()
+
+    assert model.card == {"method": "additive"}
+    assert model.weights["mean"].tolist() == [0, 1, 2]
+    assert sorted(path.name for path in dataset._filepath.iterdir()) == [
+        "card.json",
+        "weights.safetensors",
+    ]
+
+
+def test_a_model_with_a_lost_file_is_absent(tmp_path):
+    dataset = ModelDataset(filepath=str(tmp_path / "additive"))
+    dataset.save(Model({"method": "additive"}, {}))
+    (tmp_path / "additive" / "weights.safetensors").unlink()
+
+    assert not dataset.exists()
+
+
+def test_previews_are_what_kedro_viz_asks_for(tmp_path):
+    table = TableDataset(filepath=str(tmp_path / "table.parquet"))
+    assert table.preview() == {}, "an absent file is no reason for a warning"
+
+    table.save(pd.DataFrame({"a": [1, 2]}))
+
+    assert table.preview()["data"] == [[1], [2]]
+    assert inspect.signature(table.preview).return_annotation == "TablePreview"

@@ -41,6 +41,27 @@ def test_a_cohort_without_val_slides_is_split_by_entries(expression):
     assert np.isfinite(completed.layers["spackle"]).all()
 
 
+@pytest.mark.parametrize("name", ["gene_mean", "additive", "spackle"])
+@pytest.mark.parametrize("with_val", [False, True])
+def test_values_of_test_slides_move_nothing_fitted(expression, name, with_val):
+    taken = expression.obs["split"].isin(["train", "test"] + ["val"] * with_val)
+    cohort = expression[taken].copy()
+    moved = cohort.copy()
+    moved.layers["log_tpm"][(cohort.obs["split"] == "test").to_numpy()] += 5
+    first, second = (
+        completers.create(name, size="tiny").fit(one, budget=BUDGET).completer.state()
+        for one in (cohort, moved)
+    )
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def test_a_cohort_without_train_slides_is_refused(expression):
+    cohort = expression[expression.obs["split"] != "train"].copy()
+    with pytest.raises(InputError, match="no slide has the split 'train'; found test, val"):
+        completers.create("gene_mean").fit(cohort)
+
+
 def test_genes_of_the_fit_are_required(expression):
     completer = completers.create("gene_mean").fit(expression)
     with pytest.raises(ContractError, match="gene_mean was fitted on 7 genes; found 3"):
@@ -60,7 +81,7 @@ def test_an_unknown_name_is_refused():
 
 
 def test_a_folder_without_a_completer_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no completer here"):
+    with pytest.raises(InputError, match="no model here"):
         load_completer(tmp_path)
 
 

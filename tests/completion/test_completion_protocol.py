@@ -13,6 +13,7 @@ from spared_benchmark.completion.score_tables import COLUMNS
 from spared_benchmark.completion.setting import Setting
 from spared_benchmark.errors import ConfigurationError, ContractError
 from spared_benchmark.slides.schema import check
+from spared_benchmark.training.observer import Silent, observing
 
 
 @pytest.fixture
@@ -99,6 +100,7 @@ def test_the_card_is_json_and_tells_the_fit(additive):
     assert card["settings"]["residual_weight"] == 6.0
     assert len(card["genes"]) == 7
     assert card["seconds"] >= 0
+    assert "trials" not in card
     assert additive.state["gene_mean"].shape == (7,)
 
 
@@ -115,8 +117,32 @@ def test_spackle_is_scored_as_published_beside(expression, masks, settings, trai
     published = value(result.scores, completer="spackle (paper evaluation)", **pick)
     assert honest["n"] == published["n"]
     assert honest["value"] != published["value"]
-    assert result.card["trials"][0]["status"] == "finished"
     assert result.card["size"] == "tiny"
+
+
+def test_the_sweeps_of_both_spaces_are_told_apart(expression, masks, settings, training, caplog):
+    watcher = Watcher()
+    with observing(watcher), caplog.at_level(logging.INFO):
+        card = run_completer("spackle", expression, masks, settings, training).card
+    assert [(row["space"], row["status"]) for row in card["trials"]] == [
+        ("log_tpm", "finished"),
+        ("combat", "finished"),
+    ]
+    assert [(row["trial"], row["space"]) for row in card["trials"]] == watcher.keys
+    assert watcher.names == ["log_tpm lr=0.001 seed=42", "combat lr=0.001 seed=42"]
+    for space in ("log_tpm", "combat"):
+        assert f"spackle in {space} lr=0.001 seed=42: finished" in caplog.text
+
+
+class Watcher(Silent):
+    """Keeps what it is told of each trial."""
+
+    def __init__(self):
+        self.names, self.keys = [], []
+
+    def trial_started(self, trial, parameters):
+        self.names.append(trial)
+        self.keys.append((parameters["trial"], parameters["space"]))
 
 
 def test_only_the_spaces_asked_for_are_scored(expression, masks, settings, training):

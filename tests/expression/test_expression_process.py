@@ -19,7 +19,7 @@ GENES = 60
 SPLITS = {"A": "train", "B": "train", "C": "val", "D": "test"}
 
 
-def cohort(**changes):
+def cohort(subjects=("P1", "P2", "P1", "P2"), **changes):
     content = {
         "title": "made",
         "organism": "human",
@@ -30,8 +30,8 @@ def cohort(**changes):
         "citation": "none",
         "genes": 12,
         "slides": {
-            slide: {"subject": "P1" if slide in "AC" else "P2", "split": split}
-            for slide, split in SPLITS.items()
+            slide: {"subject": subject, "split": split}
+            for (slide, split), subject in zip(SPLITS.items(), subjects, strict=True)
         },
     }
     return Cohort.model_validate({**content, **changes})
@@ -229,6 +229,38 @@ def test_genes_that_one_slide_does_not_measure_are_left_out():
     assert expected.statistics.equals(result.statistics)
 
 
+def test_inductive_a_gene_without_a_column_on_the_test_slide_is_zero_there_and_changes_no_other():
+    first = run(protocol="inductive")
+    chosen = first.expression.var_names
+    lost = [chosen[0], chosen[-1], first.context.var_names[0]]
+    test = SLIDES["D"]
+    zero, dropped = test.copy(), test[:, ~test.var_names.isin(lost)].copy()
+    zero.X = test.X.multiply(~test.var_names.isin(lost)).astype(np.int32).tocsr()
+    result = run({**SLIDES, "D": dropped}, protocol="inductive")
+    same = run({**SLIDES, "D": zero}, protocol="inductive")
+    for name in ("expression", "context"):
+        before, after, expected = (getattr(done, name) for done in (first, result, same))
+        assert after.var.equals(before.var)
+        assert after.obs.equals(expected.obs)
+        others = (before.obs["slide"] != "D").to_numpy()
+        for layer in before.layers:
+            assert np.array_equal(after.layers[layer], expected.layers[layer])
+            assert np.array_equal(after.layers[layer][: others.sum()], before.layers[layer][others])
+    on_test = result.expression[result.expression.obs["slide"] == "D"]
+    assert not on_test[:, lost[:2]].layers["measured"].any()
+    assert on_test[:, chosen[1]].layers["measured"].any()
+    for key in ("scale", "shift"):
+        before, after = (done.expression.uns["combat"][key] for done in (first, result))
+        assert np.array_equal(before[:3], after[:3])
+
+
+def test_inductive_a_gene_without_a_column_on_a_train_slide_is_left_out():
+    gone = run(protocol="inductive").expression.var_names[0]
+    fewer = SLIDES["B"][:, SLIDES["B"].var_names != gone].copy()
+    result = run({**SLIDES, "B": fewer}, protocol="inductive")
+    assert gone not in {*result.expression.var_names, *result.context.var_names}
+
+
 def test_genes_without_a_length_are_reported(caplog):
     whole = run()
     lost = [whole.expression.var_names[0], whole.context.var_names[0]]
@@ -279,6 +311,27 @@ def test_subjects_may_be_the_batches():
     assert not np.array_equal(combat["scale"][0], combat["scale"][1])
 
 
+def test_inductive_no_slide_of_an_unseen_subject_moves_another():
+    changes = {"batch_key": "subject", "subjects": ("P1", "P2", "P3", "P3")}
+    first, second = (
+        run({**SLIDES, "D": test}, "inductive", **changes).expression
+        for test in (SLIDES["D"], slide(77))
+    )
+    of_val = [(done.obs["slide"] == "C").to_numpy() for done in (first, second)]
+    for layer in first.layers:
+        assert np.array_equal(first.layers[layer][of_val[0]], second.layers[layer][of_val[1]])
+    for key in ("scale", "shift"):
+        one, two = (done.uns["combat"][key] for done in (first, second))
+        assert np.array_equal(one[:3], two[:3])
+        assert not np.array_equal(one[3], two[3])
+
+
+def test_inductive_slides_of_a_subject_seen_in_train_keep_its_estimate():
+    combat = run(protocol="inductive", batch_key="subject").expression.uns["combat"]
+    assert np.array_equal(combat["scale"][0], combat["scale"][2])
+    assert np.array_equal(combat["shift"][1], combat["shift"][3])
+
+
 def test_statistics(processed):
     found = numbers(processed)
     raw = np.concatenate([adata.X.toarray() for adata in SLIDES.values()])
@@ -315,8 +368,9 @@ def test_bad_inputs_say_what_is_wrong():
         run({**SLIDES, "B": doubled})
     strange = SLIDES["B"].copy()
     strange.var_names = [f"ENSMUSG{place:011d}" for place in range(GENES)]
-    with pytest.raises(InputError, match="share no gene"):
-        run({**SLIDES, "B": strange})
+    for protocol, name in (("transductive", "B"), ("inductive", "B"), ("inductive", "D")):
+        with pytest.raises(InputError, match=rf"the slides A.*{name} share no gene"):
+            run({**SLIDES, name: strange}, protocol=protocol)
     empty = SLIDES["D"].copy()
     empty.X = sparse.csr_matrix(empty.shape, dtype=np.int32)
     for protocol in ("transductive", "inductive"):

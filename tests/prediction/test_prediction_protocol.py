@@ -93,7 +93,14 @@ def test_test_labels_reach_nothing(name, tmp_path):
     poisoned = replace(
         slides,
         slides=tuple(
-            replace(slide, y=np.full_like(slide.y, np.nan)) if slide.split == "test" else slide
+            replace(
+                slide,
+                y=np.full_like(slide.y, np.nan),
+                measured=~slide.measured,
+                weight=~slide.weight,
+            )
+            if slide.split == "test"
+            else slide
             for slide in slides.slides
         ),
     )

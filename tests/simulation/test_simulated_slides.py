@@ -88,7 +88,7 @@ def test_counts_follow_the_truth(default: dict[str, SimulatedSlide]) -> None:
     tpm = share / length
     tpm = 1e6 * tpm / tpm.sum(axis=1, keepdims=True)
     assert np.allclose(slide.truth.layers["log_tpm_true"], np.log2(tpm + 1), atol=1e-4)
-    assert np.median(counts.sum(axis=1)) == pytest.approx(2000, rel=0.1)
+    assert np.median(counts.sum(axis=1)) == pytest.approx(400, rel=0.1)
 
 
 def test_about_half_of_the_genes_are_seen_widely(default: dict[str, SimulatedSlide]) -> None:

@@ -34,7 +34,7 @@ def train(target):
         current().validated(trial, 10, {"step": 10, "val_mse": 2.0})
         current().validated(trial, 20, {"step": 20, "val_mse": 1.0})
         current().trial_ended(trial, status, {"seed": 42, "best_step": 20, "seconds": 0.5})
-    return CARD
+    return SimpleNamespace(card=CARD)
 
 
 def break_down(target):
@@ -240,11 +240,11 @@ def test_a_server_that_is_lost_on_the_way_loses_nothing(project, caplog, monkeyp
     def lose_then_train(target):
         monkeypatch.setattr(MlflowClient, "log_batch", lost)
         finished.append(train(target))
-        return CARD
+        return finished[0]
 
     with caplog.at_level(logging.WARNING):
         run(project, Pipeline([sweep_node(lose_then_train)]))
-    assert finished == [CARD]
+    assert [model.card for model in finished] == [CARD]
     assert sum("connection reset" in entry.getMessage() for entry in caplog.records) == 1
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from spared_benchmark.errors import ContractError
 from spared_benchmark.study import Budget
+from spared_benchmark.training import loop
 from spared_benchmark.training.observer import current, observing
 from spared_benchmark.training.sweep import DivergedError, Training, sweep
 from spared_benchmark.training.trials import TrialStore
@@ -58,9 +59,9 @@ class Watcher:
         self.events.append(("end", trial, status))
 
 
-def training(folder, rates=(1e-2,), steps=25, **settings):
+def training(folder, rates=(1e-2,), steps=25, **identity):
     budget = Budget(steps=steps, batch_size=8, learning_rates=rates, validate_every=10)
-    return Training(budget, 3, TrialStore(folder), identity={"method": "line"}, **settings)
+    return Training(budget, 3, TrialStore(folder), identity={"method": "line", **identity})
 
 
 def same(first, second):
@@ -244,6 +245,36 @@ def test_a_line_is_logged_for_every_trial(tmp_path, caplog):
     lines = [record.message for record in caplog.records if "spot views/s" in record.message]
     assert len(lines) == 2
     assert lines[0].startswith("line lr=0.01 seed=3: finished, best val_mse")
+
+
+@pytest.mark.parametrize(
+    ("identity", "label", "title"),
+    [
+        ({}, "lr=0.01 seed=3", "line lr=0.01 seed=3"),
+        ({"target": "raw"}, "lr=0.01 seed=3", "line on raw lr=0.01 seed=3"),
+        ({"space": "combat"}, "combat lr=0.01 seed=3", "line in combat lr=0.01 seed=3"),
+    ],
+)
+def test_observer_and_log_say_what_is_trained(
+    tmp_path, caplog, monkeypatch, identity, label, title
+):
+    monkeypatch.setattr(loop, "_SECONDS_BETWEEN_LINES", 0.0)
+    watcher = Watcher()
+    with observing(watcher), caplog.at_level(logging.INFO, logger="spared_benchmark.training"):
+        sweep(Line, training(tmp_path, **identity))
+    assert {event[1] for event in watcher.events} == {label}
+    starts = [f"{title}: step {step}, val_mse " for step in (10, 20, 25)]
+    starts.append(f"{title}: finished, best val_mse ")
+    assert len(caplog.messages) == len(starts)
+    assert all(map(str.startswith, caplog.messages, starts))
+
+
+def test_a_resumed_trial_says_which_it_is(tmp_path, caplog):
+    with pytest.raises(KeyboardInterrupt):
+        sweep(lambda seed: Line(seed, 15), training(tmp_path, space="combat"))
+    with caplog.at_level(logging.INFO, logger="spared_benchmark.training"):
+        sweep(Line, training(tmp_path, space="combat"))
+    assert caplog.messages[0] == "line in combat lr=0.01 seed=3: goes on from step 10"
 
 
 @pytest.mark.parametrize(

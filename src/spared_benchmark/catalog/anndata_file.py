@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from kedro_datasets._typing import JSONPreview
 
 from spared_benchmark.catalog.complete import CompleteDataset
 from spared_benchmark.errors import InputError
@@ -37,9 +40,19 @@ class AnnDataDataset(CompleteDataset[Any]):
         schema.check(content, self._schema)
         content.write_h5ad(path, compression="gzip", compression_opts=1)
 
-    def preview(self) -> str:
-        """Return what kedro-viz shows."""
-        return repr(read_h5ad(self._filepath, self._schema))
+    def preview(self) -> JSONPreview:
+        """Return what the file holds, as kedro-viz shows it."""
+        if self.problem():
+            return JSONPreview("")
+        adata = read_h5ad(self._filepath, self._schema)
+        content = {
+            "spots": adata.n_obs,
+            "genes": adata.n_vars,
+            **{
+                part: list(getattr(adata, part)) for part in ("obs", "var", "layers", "obsm", "uns")
+            },
+        }
+        return JSONPreview(json.dumps(content))
 
 
 class LazyAnnData:

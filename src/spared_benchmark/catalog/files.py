@@ -1,16 +1,19 @@
-"""The smaller formats: tables, JSON, pictures, pages, arrays, weights, masks and patches."""
+"""The smaller formats: tables, JSON, pictures, pages, arrays, models, masks and patches."""
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
 from numpy.typing import NDArray
 
 from spared_benchmark.catalog.complete import CompleteDataset
+from spared_benchmark.model import Model
 
 if TYPE_CHECKING:
     from spared_benchmark.completion.masks import Masks
@@ -28,10 +31,11 @@ class TableDataset(CompleteDataset[pd.DataFrame]):
         """Write the table without its index."""
         content.to_parquet(path, index=False)
 
-    def preview(self, nrows: int = 40) -> dict[str, Any]:
+    def preview(self, nrows: int = 40) -> TablePreview:
         """Return the first rows in the form in which kedro-viz shows tables."""
-        table: dict[str, Any] = self.read(self._filepath).head(nrows).to_dict(orient="split")
-        return table
+        if self.problem():
+            return TablePreview({})
+        return TablePreview(self.read(self._filepath).head(nrows).to_dict(orient="split"))
 
 
 class JsonDataset(CompleteDataset[Any]):
@@ -45,6 +49,10 @@ class JsonDataset(CompleteDataset[Any]):
         """Write the document, indented."""
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
+    def preview(self) -> JSONPreview:
+        """Return the document as kedro-viz shows it."""
+        return JSONPreview("" if self.problem() else json.dumps(self.read(self._filepath)))
+
 
 class PictureDataset(CompleteDataset[bytes]):
     """A PNG."""
@@ -56,6 +64,12 @@ class PictureDataset(CompleteDataset[bytes]):
     def write(self, path: Path, content: bytes) -> None:
         """Write the PNG's bytes."""
         path.write_bytes(content)
+
+    def preview(self) -> ImagePreview:
+        """Return the picture as kedro-viz shows it."""
+        if self.problem():
+            return ImagePreview("")
+        return ImagePreview(base64.b64encode(self.read(self._filepath)).decode())
 
 
 class PageDataset(CompleteDataset[str]):
@@ -84,21 +98,20 @@ class ArrayDataset(CompleteDataset[NDArray[Any]]):
             np.save(stream, content, allow_pickle=False)
 
 
-class WeightsDataset(CompleteDataset[dict[str, NDArray[Any]]]):
-    """Named arrays in safetensors: nothing in the file can run code."""
+class ModelDataset(CompleteDataset[Model]):
+    """A fitted method: a folder with its card and its weights."""
 
-    def read(self, path: Path) -> dict[str, NDArray[Any]]:
-        """Return the arrays by name."""
-        from safetensors.numpy import load_file
+    def read(self, path: Path) -> Model:
+        """Return the model; its weights are read when they are asked for."""
+        return Model.load(path)
 
-        arrays: dict[str, NDArray[Any]] = load_file(path)
-        return arrays
+    def write(self, path: Path, content: Model) -> None:
+        """Write card and weights."""
+        content.save(path)
 
-    def write(self, path: Path, content: dict[str, NDArray[Any]]) -> None:
-        """Write the arrays."""
-        from safetensors.numpy import save_file
-
-        save_file({name: np.ascontiguousarray(array) for name, array in content.items()}, path)
+    def preview(self) -> JSONPreview:
+        """Return the card as kedro-viz shows it."""
+        return JSONPreview("" if self.problem() else json.dumps(self.read(self._filepath).card))
 
 
 class MasksDataset(CompleteDataset[Any]):

@@ -21,7 +21,7 @@ class SlideSourceDataset(CompleteDataset[Any]):
     Args:
         code: The cohort's code.
         slide: The slide's name.
-        cohort: The cohort's definition, as in its YAML.
+        cohort: What reading the slide depends on (`Cohort.of_slide`).
     """
 
     def __init__(self, *, code: str, slide: str, cohort: dict[str, Any], **kwargs: Any) -> None:
@@ -43,11 +43,12 @@ class SlideSourceDataset(CompleteDataset[Any]):
         )
 
     def fingerprint(self) -> str:
-        """Return a digest of the names, sizes and times of the source's files."""
+        """Return a digest of the definition and of the files' names, sizes and times."""
         path = self._filepath
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         stats = [(file.name, file.stat()) for file in files if file.is_file()]
-        return digest_of([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+        found = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+        return digest_of([self._code, self._cohort, found])
 
     def read(self, path: Path) -> RawSlide:
         """Return the slide with its image."""
@@ -56,7 +57,8 @@ class SlideSourceDataset(CompleteDataset[Any]):
         return read_slide(path, self._cohort, self._code, self._slide)
 
     def write(self, path: Path, content: Any) -> None:
-        """Write a simulated slide in the cohort's format."""
-        from spared_benchmark.simulation.folders import write_slide
+        """Write a simulated slide in the cohort's format, and the truth beside it."""
+        from spared_benchmark.simulation.folders import write_slide, write_truth
 
         write_slide(path, content, self._cohort)
+        write_truth(path / "truth.h5ad", content)

@@ -1,4 +1,4 @@
-"""The handle to a node's unfinished and finished trials."""
+"""The handle to a cohort's unfinished and finished trials."""
 
 from __future__ import annotations
 
@@ -14,22 +14,19 @@ if TYPE_CHECKING:
 class TrialsDataset(AbstractDataset[Any, Any]):
     """Loading gives the store in which a training node keeps checkpoints while it runs.
 
-    The store lies in a folder named by the digest of everything that the node depends on, so
-    trials made by other settings are never met; it needs no sidecar and is always there.
+    Each trial lies in a folder named by the digest of everything that made it, so trials of other
+    settings are never met; the store needs no sidecar and is always there.
     """
-
-    is_handle = True
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
         self.metadata = metadata
-        self.expected: str | None = None
 
     def load(self) -> TrialStore:
         """Return the store."""
         from spared_benchmark.training.trials import TrialStore
 
-        return TrialStore(self._filepath / (self.expected or "unknown"))
+        return TrialStore(self._filepath)
 
     def save(self, data: Any) -> None:
         """Refuse: trials are written by their store."""

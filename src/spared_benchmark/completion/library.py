@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,14 @@ from typing import Any
 import anndata
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
-from spared_benchmark.atomic import atomic_path
 from spared_benchmark.completion import completers as registry
 from spared_benchmark.completion.completer import Completer
 from spared_benchmark.completion.protocol import describe, restored
 from spared_benchmark.completion.setting import labels_of
 from spared_benchmark.completion.visible import Selection, Visible
 from spared_benchmark.errors import ContractError, InputError
+from spared_benchmark.model import Model
 from spared_benchmark.study import Budget
 
 _LAYER = "log_tpm"
@@ -55,8 +53,9 @@ class CohortCompleter:
     ) -> CohortCompleter:
         """Fit on the train slides and select on hidden entries of the val slides.
 
-        A cohort without ``obs["split"]``, or without a val slide, is split by entries instead: a
-        share of the measured ones is kept from the fit and serves selection.
+        Without a val slide the train slides are split by entries instead: a share of the measured
+        ones is kept from the fit and serves selection. Without ``obs["split"]`` every slide is
+        train.
 
         Args:
             expression: What `process` returns.
@@ -70,6 +69,7 @@ class CohortCompleter:
 
         Raises:
             ContractError: When the expression lacks a layer or column.
+            InputError: When no slide is train.
         """
         _check(expression)
         train, selection = _parts(expression, hidden_fraction, seed)
@@ -99,13 +99,8 @@ class CohortCompleter:
         return completed
 
     def save(self, folder: Path | str) -> None:
-        """Write ``weights.safetensors`` and ``card.json`` into ``folder``, atomically."""
-        state = {name: np.ascontiguousarray(v) for name, v in self.completer.state().items()}
-        card = json.dumps(describe(self.completer), indent=1)
-        with atomic_path(Path(folder)) as path:
-            path.mkdir()
-            save_file(state, path / "weights.safetensors")
-            (path / "card.json").write_text(card + "\n", encoding="utf-8")
+        """Write card and weights into ``folder``, atomically; a study's models look the same."""
+        Model(describe(self.completer), self.completer.state()).save(Path(folder))
 
 
 class CompleterLibrary:
@@ -133,35 +128,38 @@ def load_completer(folder: Path | str) -> CohortCompleter:
     Raises:
         InputError: When the folder holds none, or one of another version of the method.
     """
-    path = Path(folder)
-    card_file, weights = path / "card.json", path / "weights.safetensors"
-    if not (card_file.exists() and weights.exists()):
-        msg = f"{path}: no completer here; card.json and weights.safetensors are needed"
-        raise InputError(msg)
-    card = json.loads(card_file.read_text(encoding="utf-8"))
+    model = Model.load(Path(folder))
+    card = model.card
     version = registry.card(card["method"]).version
     if card["version"] != version:
         msg = (
-            f"{path}: {card['method']} of version {card['version']}; this code has version "
+            f"{folder}: {card['method']} of version {card['version']}; this code has version "
             f"{version}. Fit it again"
         )
         raise InputError(msg)
-    return CohortCompleter(restored(card, load_file(weights)))
+    return CohortCompleter(restored(card, dict(model.weights)))
 
 
 def _parts(
     expression: anndata.AnnData, hidden_fraction: float, seed: int
 ) -> tuple[Visible, Selection]:
     measured = np.asarray(expression.layers["measured"], dtype=bool)
-    drawn = np.random.default_rng(seed).random(measured.shape) < hidden_fraction
     split = _split_of(expression)
-    val = split == "val"
-    if val.any() and (split == "train").any():
-        train = Visible.of(expression, _LAYER, measured, rows=split == "train")
-        return train, Selection.of(expression, _LAYER, drawn, rows=val)
-    train = Visible.of(expression, _LAYER, measured & ~drawn)
-    everything = np.ones(expression.n_obs, dtype=bool)
-    return train, Selection.of(expression, _LAYER, drawn, rows=everything)
+    train, val = split == "train", split == "val"
+    if not train.any():
+        msg = (
+            f"no slide has the split 'train'; found {', '.join(np.unique(split)) or 'no spot'}. "
+            "A completer is fitted on train slides; without obs['split'] every slide is one"
+        )
+        raise InputError(msg)
+    judged = val if val.any() else train
+    hidden = np.zeros(measured.shape, dtype=bool)
+    generator = np.random.default_rng(seed)
+    hidden[judged] = generator.random((judged.sum(), expression.n_vars)) < hidden_fraction
+    return (
+        Visible.of(expression, _LAYER, measured & ~hidden, rows=train),
+        Selection.of(expression, _LAYER, hidden, rows=judged),
+    )
 
 
 def _split_of(expression: anndata.AnnData) -> NDArray[np.str_]:

@@ -33,7 +33,7 @@ class CompletionResult:
     Attributes:
         completed: One layer, named by the completer, in ``log_tpm``; nothing was hidden.
         state: What was learnt in ``log_tpm``.
-        card: Method, hyper-parameters, genes, seconds and trials, fit for JSON.
+        card: Method, hyper-parameters, genes, seconds and the trials of every space, fit for JSON.
         scores: The tidy table.
     """
 
@@ -70,15 +70,19 @@ def run_completer(
     setting = Setting(expression, masks, "log_tpm")
     completer, seconds = _fitted(name, setting, settings, training)
     tables = [_scored(completer, seconds, setting)]
+    trials = _trials(completer, setting)
     if completer.reads_fill:
         tables.append(_scored_as_published(completer, setting))
     if "combat" in settings.spaces:
         corrected = Setting(expression, masks, "combat")
-        tables.append(_scored(*_fitted(name, corrected, settings, training), corrected))
+        refitted, taken = _fitted(name, corrected, settings, training)
+        tables.append(_scored(refitted, taken, corrected))
+        trials += _trials(refitted, corrected)
+    card = {**describe(completer), "seconds": seconds}
     return CompletionResult(
         completed=completed_cohort(completer, setting),
         state=completer.state(),
-        card={**describe(completer), "seconds": seconds},
+        card={**card, "trials": trials} if trials else card,
         scores=pd.concat(tables, ignore_index=True),
     )
 
@@ -144,6 +148,11 @@ def _fitted(
     cohort = setting.expression.uns["cohort"]
     _log.info("%s %s: fitted in %s in %.1f s", cohort, name, setting.space, seconds)
     return completer, seconds
+
+
+def _trials(completer: Completer, setting: Setting) -> list[dict[str, Any]]:
+    """Return the trials of a fit with their space; none of a closed form."""
+    return [{"space": setting.space, **trial} for trial in completer.record.get("trials", ())]
 
 
 def _scored(completer: Completer, fit_seconds: float, setting: Setting) -> pd.DataFrame:

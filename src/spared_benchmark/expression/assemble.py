@@ -101,11 +101,12 @@ def correct_batches(expression: AnnData, cohort: Cohort, protocol: Protocol) -> 
 
     ``uns["combat"]`` holds the map of each slide and gene, combat = scale · median + shift, as
     ``slides`` (names), ``scale`` and ``shift`` ``(n_slides, n_genes)``; ``skipped`` says why
-    nothing or not everything was corrected.
+    nothing or not everything was corrected. Under the protocol ``inductive`` each slide whose
+    batch no train slide has is a batch of its own, so that no val or test slide moves another.
     """
     who = expression.obs.drop_duplicates("slide")
     slide = expression.obs["slide"].cat.codes.to_numpy(np.int32)
-    batch_of_slide = pd.factorize(who[cohort.batch_key].astype(str))[0].astype(np.int32)
+    batch_of_slide = _batch_of_slide(who, cohort, protocol)
     train = (expression.obs["split"] == "train").to_numpy(bool)
     median = expression.layers["median"]
     fit = fit_combat(median, batch_of_slide[slide], train if protocol == "inductive" else None)
@@ -157,6 +158,15 @@ def describe(
         },
         processing=settings.model_dump(mode="json"),
     )
+
+
+def _batch_of_slide(who: pd.DataFrame, cohort: Cohort, protocol: Protocol) -> NDArray[np.int32]:
+    batch = pd.factorize(who[cohort.batch_key].astype(str))[0]
+    if protocol == "inductive":
+        seen = np.isin(batch, batch[(who["split"] == "train").to_numpy(bool)])
+        own = batch.size + np.arange(batch.size)
+        batch = pd.factorize(np.where(seen, batch, own))[0]
+    return batch.astype(np.int32)
 
 
 def _layers(blocks: Sequence[AnnData]) -> dict[str, NDArray[np.generic]]:

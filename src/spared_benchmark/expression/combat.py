@@ -84,7 +84,8 @@ def fit_combat(
 
     Args:
         values: Expression ``(n_spots, n_genes)``, finite where visible.
-        batch: Integer code of each spot's batch ``(n_spots,)``.
+        batch: Integer code of each spot's batch ``(n_spots,)``. Slides that share a code share an
+            estimate; inductive: from their train spots if they have any.
         train: Spots of train slides ``(n_spots,)``: the inductive protocol. None: transductive,
             all spots alike.
         visible: Entries that count ``(n_spots, n_genes)``, inductive only; all when not given.

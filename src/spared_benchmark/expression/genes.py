@@ -1,9 +1,9 @@
-"""The genes of a cohort: those that every slide measures, and what the filter leaves of them."""
+"""The genes of a cohort: those that every choosing slide has, and what the filter leaves."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CommonGenes:
-    """Genes that every slide measures: names and symbols ``(n_genes,)``."""
+    """Genes that every choosing slide has: names and symbols ``(n_genes,)``."""
 
     id: NDArray[np.str_]
     symbol: NDArray[np.str_]
@@ -68,41 +68,59 @@ class FilteredGenes:
         )
 
 
+def counts_of(adata: AnnData, genes: NDArray[np.str_] | pd.Index) -> sparse.csr_matrix:
+    """Return a slide's counts of some genes ``(n_spots, n_genes)``, zero for those it lacks.
+
+    Args:
+        adata: See the schema ``slide``.
+        genes: Their names ``(n_genes,)``.
+    """
+    place = adata.var_names.get_indexer(genes)
+    held = np.flatnonzero(place >= 0)
+    counts = sparse.csr_matrix(adata.X)[:, place[held]]
+    shape = counts.shape[0], place.size
+    return sparse.csr_matrix((counts.data, held[counts.indices], counts.indptr), shape=shape)
+
+
 def count_slides(
-    loaders: Mapping[str, Callable[[], AnnData]], limits: tuple[float, float]
+    loaders: Mapping[str, Callable[[], AnnData]],
+    choosers: Collection[str],
+    limits: tuple[float, float],
 ) -> tuple[CommonGenes, dict[str, Tally]]:
-    """Count every slide over the genes that all of them measure.
+    """Count every slide over the genes that all choosers have.
 
     Args:
         loaders: By slide, a function that loads it (schema ``slide``).
+        choosers: The slides that may choose genes. Some tables have no column for a gene without
+            a count, so the columns of the other slides choose nothing either: a gene that such a
+            slide lacks counts zero there.
         limits: A spot is kept when its total lies strictly between the two.
 
     Raises:
         InputError: When the slides share no gene, or a slide names a gene twice.
     """
-    common: pd.Index | None = None
-    symbols: pd.Series | None = None
+    symbols = pd.Series(dtype=str)
     counted: dict[str, tuple[int, Tally]] = {}
-    for slide, load in loaders.items():
-        adata = load()
+    for slide in sorted(loaders, key=lambda name: name not in choosers):
+        adata = loaders[slide]()
         _refuse_doubles(adata, slide)
-        common = adata.var_names if common is None else common[common.isin(adata.var_names)]
-        symbols = adata.var["symbol"] if symbols is None else symbols
+        if not counted:
+            symbols = adata.var["symbol"]
+        shared = symbols[symbols.index.isin(adata.var_names)]
+        if shared.empty:
+            named = ", ".join([*counted, slide])
+            msg = f"the slides {named} share no gene; are they of one organism?"
+            raise InputError(msg)
+        if slide in choosers:
+            symbols = shared
         # Only a slide whose genes turn out to be more than the common ones is counted again.
-        shared = sparse.csr_matrix(adata.X)[:, adata.var_names.get_indexer(common)]
-        counted[slide] = len(common), tally(shared, limits)
-    if common is None or symbols is None or len(common) == 0:
-        msg = f"the slides {', '.join(loaders)} share no gene; are they of one organism?"
-        raise InputError(msg)
+        counted[slide] = len(symbols), tally(counts_of(adata, symbols.index), limits)
     for slide, (size, _) in counted.items():
-        if size != len(common):
-            adata = loaders[slide]()
-            shared = sparse.csr_matrix(adata.X)[:, adata.var_names.get_indexer(common)]
-            counted[slide] = len(common), tally(shared, limits)
-    genes = CommonGenes(
-        np.asarray(common, dtype=np.str_), np.asarray(symbols.loc[common], dtype=np.str_)
-    )
-    return genes, {slide: one for slide, (_, one) in counted.items()}
+        if size != len(symbols):
+            counts = counts_of(loaders[slide](), symbols.index)
+            counted[slide] = len(symbols), tally(counts, limits)
+    genes = CommonGenes(np.asarray(symbols.index, np.str_), np.asarray(symbols, np.str_))
+    return genes, {slide: counted[slide][1] for slide in loaders}
 
 
 def _refuse_doubles(adata: AnnData, slide: str) -> None:

@@ -69,9 +69,9 @@ def process(
 ) -> Processed:
     """Process the slides of one cohort.
 
-    Under the protocol ``inductive`` the gene limits, expressed fractions, the ranking, the
-    reference of ComBat and the train means come from train slides alone; under ``transductive``
-    only the train means do.
+    Under the protocol ``inductive`` the genes to choose from, their limits, expressed fractions
+    and ranking, the reference of ComBat and the train means come from train slides alone; under
+    ``transductive`` only the train means do.
 
     Args:
         slides: By slide, a function without arguments that loads it (schema ``slide``).
@@ -91,7 +91,7 @@ def process(
         for slide in loaders
         if protocol == "transductive" or cohort.slides[slide].split == "train"
     ]
-    genes, tallies = count_slides(loaders, cohort.filter.spot_counts)
+    genes, tallies = count_slides(loaders, choosers, cohort.filter.spot_counts)
     kept = filter_genes({slide: tallies[slide] for slide in choosers}, genes.id, cohort.filter)
     filtered = with_length(genes, kept, gene_lengths)
 

@@ -10,6 +10,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
+from spared_benchmark.expression.genes import counts_of
 from spared_benchmark.expression.normalisation import log_tpm, tpm_denominators
 from spared_benchmark.study import Lattice
 from spared_benchmark.tissue.lattice import neighbour_table, offsets
@@ -48,10 +49,10 @@ class SlideSpots:
         Args:
             adata: See the schema ``slide``.
             kept: Spots that the quality limits keep ``(n_spots,)``.
-            genes: Names of the filtered genes ``(n_filtered,)``.
+            genes: Names of the filtered genes ``(n_filtered,)``; one that it lacks counts zero.
             lengths: Their lengths, base pairs ``(n_filtered,)``.
         """
-        counts = sparse.csr_matrix(adata.X)[kept][:, adata.var_names.get_indexer(genes)]
+        counts = counts_of(adata, genes)[kept]
         library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
         filled = library > 0
         rows = np.flatnonzero(kept)[filled]

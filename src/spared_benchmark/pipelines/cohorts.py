@@ -16,12 +16,12 @@ def in_namespace(
     """Return ``nodes`` as the cohort's namespace.
 
     Datasets get the cohort's code as a prefix, but for those in ``inputs``. Parameters are the
-    study's; ``params:cohort`` stands for this cohort's definition.
+    study's; ``params:cohort`` stands for what processing needs of this cohort's definition.
     """
     graph = Pipeline(list(nodes))
     parameters = {name: name for name in graph.inputs() if name.startswith("params:")}
     if "params:cohort" in parameters:
-        parameters["params:cohort"] = f"params:cohorts.{code}"
+        parameters["params:cohort"] = f"params:curated.{code}"
     return Pipeline(graph, namespace=code, parameters=parameters, inputs=dict(inputs or {}))
 
 

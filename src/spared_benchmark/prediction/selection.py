@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spared_benchmark.errors import InputError
 from spared_benchmark.prediction.predictor import Predictor
 from spared_benchmark.prediction.sampling import Resident, batches
 from spared_benchmark.prediction.types import Sampling, Slide
@@ -18,9 +19,22 @@ PREDICT_BATCH = 512
 
 
 class Selection:
-    """Scores a predictor on blind val slides, on measured entries only."""
+    """Scores a predictor on blind val slides, on measured entries only.
+
+    Raises:
+        InputError: When no entry of the val slides is measured.
+    """
 
     def __init__(self, val: Sequence[Slide], sampling: Sampling, device: str = "cpu") -> None:
+        if not any(slide.measured.any() for slide in val):
+            names = ", ".join(slide.slide for slide in val) or "none"
+            entries = sum(slide.measured.size for slide in val)
+            msg = (
+                f"val slides ({names}): none of their {entries} entries is measured (has a count "
+                "above 0), so there is nothing to select on; give a val slide in which the "
+                "cohort's genes are measured"
+            )
+            raise InputError(msg)
         self._resident = Resident.of([slide.blind() for slide in val], sampling, device)
         self._truth = _stacked([slide.y for slide in val], device)
         self._measured = _stacked([slide.measured for slide in val], device)
@@ -33,7 +47,7 @@ class Selection:
         """
         predicted = predict_all(predictor, self._resident)
         error = torch.where(self._measured, predicted - self._truth, 0.0)
-        mse = error.square().sum(dtype=torch.float64) / self._measured.sum().clamp(min=1)
+        mse = error.square().sum(dtype=torch.float64) / self._measured.sum()
         slides = [self._resident.slide == code for code in range(len(self._resident.names))]
         by_slide = [
             _gene_correlation(predicted[rows], self._truth[rows], self._measured[rows])

@@ -17,7 +17,7 @@ from spared_benchmark.study import Cohort, SimulationSettings
 
 # Half of the genes are captured well enough to be seen in most spots; the others are rare.
 _RARE_SHARE = 0.5
-_WELL_CAPTURED = (0.0, 8.5)  # log2 abundance, from the least to the most abundant
+_WELL_CAPTURED = (0.0, 4.0)  # log2 abundance, from the least to the most abundant
 _RARE = (-4.5, -0.5)
 _MARKER_SHARE = 0.6
 _MARKER_EFFECT, _OTHER_EFFECT = 1.2, 0.2  # standard deviations over regions, log2

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-_NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
-    "space_ranger": (
-        ("*filtered_feature_bc_matrix.h5",),
-        ("spatial/tissue_positions_list.csv", "spatial/tissue_positions.csv"),
-        ("spatial/scalefactors_json.json",),
-    ),
-    "legacy_st": (("*.tsv", "*.tsv.gz"), ("*selection*.tsv*", "*alignment*.tsv*")),
-    "anndata": (("*.h5ad",),),
-}
+_TABLES = re.compile(r"\.tsv(\.gz)?$")
+_SELECTION = re.compile(r"selection|alignment", re.IGNORECASE)
+_IMAGES = re.compile(r"\.(jpe?g|png|tiff?)$", re.IGNORECASE)
 
 
 def missing_files(path: Path, slide_format: str, image: str | None) -> str | None:
@@ -27,15 +22,44 @@ def missing_files(path: Path, slide_format: str, image: str | None) -> str | Non
         return f"{path} does not exist"
     if path.is_file():
         return None if slide_format == "anndata" else f"{path} is a file; a folder is expected"
-    lacking = [
-        " or ".join(patterns) for patterns in _NEEDED[slide_format] if not _any(path, patterns)
-    ]
-    picture = "spatial/tissue_hires_image.png" if image == "hires" else image
-    within = image == "hires" and slide_format != "space_ranger"
-    if picture is not None and not within and not _any(path, (picture,)):
-        lacking.append(f"the image {picture} (a slide that has none says image: null)")
+    lacking = _FORMATS[slide_format](path)
+    if image is not None and not _has_image(path, slide_format, image):
+        picture = "spatial/tissue_hires_image.png" if slide_format == "space_ranger" else "an image"
+        name = picture if image == "hires" else image
+        lacking.append(f"the image {name} (a slide that has none says image: null)")
     return f"{path} lacks {', '.join(lacking)}" if lacking else None
 
 
-def _any(path: Path, patterns: tuple[str, ...]) -> bool:
-    return any(any(path.glob(pattern)) for pattern in patterns)
+def _space_ranger(path: Path) -> list[str]:
+    spatial = path / "spatial"
+    positions = ("tissue_positions_list.csv", "tissue_positions.csv")
+    there = {
+        "filtered_feature_bc_matrix.h5": any(path.glob("*filtered_feature_bc_matrix.h5")),
+        "spatial/scalefactors_json.json": (spatial / "scalefactors_json.json").is_file(),
+        f"spatial/{positions[0]}": any((spatial / name).is_file() for name in positions),
+    }
+    return [name for name, found in there.items() if not found]
+
+
+def _legacy_st(path: Path) -> list[str]:
+    tables = [file.name for file in path.iterdir() if _TABLES.search(file.name)]
+    selections = [name for name in tables if _SELECTION.search(name)]
+    lacking = [] if len(tables) > len(selections) else ["a table of counts (*.tsv or *.tsv.gz)"]
+    return lacking + ([] if selections else ["a table of selected spots (*selection*.tsv)"])
+
+
+def _anndata(path: Path) -> list[str]:
+    return [] if any(path.glob("*.h5ad")) else ["an h5ad file"]
+
+
+_FORMATS = {"space_ranger": _space_ranger, "legacy_st": _legacy_st, "anndata": _anndata}
+
+
+def _has_image(path: Path, slide_format: str, image: str) -> bool:
+    if image != "hires":
+        return (path / image).is_file()
+    if slide_format == "anndata":
+        return True  # it lies within the file, which is not opened here
+    if slide_format == "space_ranger":
+        return (path / "spatial" / "tissue_hires_image.png").is_file()
+    return sum(bool(_IMAGES.search(file.name)) for file in path.iterdir()) == 1

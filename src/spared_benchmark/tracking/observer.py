@@ -25,7 +25,7 @@ class TrialObserver:
         self._parameters: dict[str, Mapping[str, Any]] = {}
 
     def trial_started(self, trial: str, parameters: Mapping[str, Any]) -> None:
-        """Open the run of ``trial``, for example ``lr 1e-3 seed 42``."""
+        """Open the run of ``trial``, for example ``lr=0.001 seed=42``."""
         self._parameters[trial] = flat(parameters)
         self._open[trial] = self._store.start(
             self._parent.experiment,

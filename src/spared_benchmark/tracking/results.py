@@ -16,12 +16,9 @@ _HEADLINE_REGIME = "entries"
 
 
 def cards(outputs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the outputs that are a method's card."""
-    return [
-        output
-        for dataset, output in outputs.items()
-        if "card" in dataset.rpartition(".")[2] and isinstance(output, Mapping)
-    ]
+    """Return the cards of the models among the outputs."""
+    found = (getattr(output, "card", None) for output in outputs.values())
+    return [card for card in found if isinstance(card, Mapping)]
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

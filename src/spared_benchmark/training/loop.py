@@ -39,15 +39,30 @@ class Progress:
 
 
 class Loop:
-    """The training of one problem at one learning rate."""
+    """The training of one problem at one learning rate.
+
+    Args:
+        problem: What is trained.
+        learning_rate: Of Adam.
+        seed: Of the batches.
+        trial: Where checkpoints go.
+        label: What the observer knows the trial by.
+        title: What the log and errors call it.
+    """
 
     def __init__(
-        self, problem: Problem, learning_rate: float, seed: int, trial: Trial, label: str
+        self,
+        problem: Problem,
+        learning_rate: float,
+        seed: int,
+        trial: Trial,
+        label: str,
+        title: str,
     ) -> None:
-        self.problem, self.trial, self.label = problem, trial, label
+        self.problem, self.trial, self.label, self.title = problem, trial, label, title
         parameters = [weight for weight in problem.module.parameters() if weight.requires_grad]
         if not parameters:
-            msg = f"{label}: the network has no trainable parameter; a closed form needs no loop"
+            msg = f"{title}: the network has no trainable parameter; a closed form needs no loop"
             raise ContractError(msg)
         self.optimiser = torch.optim.Adam(parameters, lr=learning_rate)
         self.generator = torch_generator(seed, "batches")
@@ -79,7 +94,7 @@ class Loop:
     def _step(self) -> dict[str, Tensor]:
         terms = self.problem.loss(self.generator)
         if "loss" not in terms:
-            msg = f"{self.label}: the terms of a loss must contain 'loss'; found {sorted(terms)}"
+            msg = f"{self.title}: the terms of a loss must contain 'loss'; found {sorted(terms)}"
             raise ContractError(msg)
         self.optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()
@@ -103,7 +118,7 @@ class Loop:
             metrics = self.problem.validate()
         module.train()
         if "val_mse" not in metrics:
-            msg = f"{self.label}: validation must give 'val_mse'; found {sorted(metrics)}"
+            msg = f"{self.title}: validation must give 'val_mse'; found {sorted(metrics)}"
             raise ContractError(msg)
         if not math.isfinite(metrics["val_mse"]):
             return None
@@ -123,7 +138,7 @@ class Loop:
         current().validated(self.label, progress.step, metrics)
         if time.perf_counter() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.perf_counter()
-            _log.info("%s: step %d, val_mse %.4g", self.label, progress.step, metrics["val_mse"])
+            _log.info("%s: step %d, val_mse %.4g", self.title, progress.step, metrics["val_mse"])
 
     def _checkpoint(self) -> dict[str, Any]:
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
@@ -141,7 +156,7 @@ class Loop:
         if checkpoint is None:
             return
         self.progress = Progress(**checkpoint["progress"])
-        _log.info("%s: goes on from step %d", self.label, self.progress.step)
+        _log.info("%s: goes on from step %d", self.title, self.progress.step)
         self.problem.module.load_state_dict(checkpoint["module"])
         self.optimiser.load_state_dict(checkpoint["optimiser"])
         self.generator.set_state(checkpoint["batches"])

@@ -38,7 +38,8 @@ class Training:
         trials: Where trials are kept; one that has ended is never run again.
         device: ``cpu``, ``cuda`` or ``cuda:<index>``.
         identity: All that made the inputs (method, version, hyper-parameters, data digests); with
-            budget, rate and seed it names a trial.
+            budget, rate and seed it names a trial. Its ``method``, ``target`` and ``space``, where
+            given, are also what the log calls the training.
     """
 
     budget: Budget
@@ -137,8 +138,9 @@ def _open(training: Training, rate: float) -> Trial:
 
 def _trial(make: Callable[[int], Problem], training: Training, rate: float) -> TrialRecord:
     trial = _open(training, rate)
-    label = f"lr={rate:g} seed={training.seed}"
+    label = _label(training, rate)
     parameters = {"learning_rate": rate, "seed": training.seed, "trial": trial.key}
+    parameters |= _space(training)
     current().trial_started(label, {**parameters, **training.budget.model_dump(mode="json")})
     content = trial.result()
     if content is None:
@@ -158,15 +160,15 @@ def _run(
     with isolated(training.seed, "network"):
         problem = make(training.seed)
         problem.module.to(training.device)
-        loop = Loop(problem, rate, training.seed, trial, label)
+        title = _title(training, rate)
+        loop = Loop(problem, rate, training.seed, trial, label, title)
         status = loop.run(training.budget)
     progress = loop.progress
     views = progress.step * problem.views_per_step
     trainable, total = parameter_counts(problem.module)
     _log.info(
-        "%s %s: %s, best val_mse %.5g at step %d of %d, %.1f s, %.0f spot views/s",
-        _title(training),
-        label,
+        "%s: %s, best val_mse %.5g at step %d of %d, %.1f s, %.0f spot views/s",
+        title,
         status,
         progress.best_value,
         progress.best_step,
@@ -190,9 +192,22 @@ def _run(
     )
 
 
-def _title(training: Training) -> str:
-    known = [training.identity[key] for key in ("method", "target") if key in training.identity]
-    return " on ".join(map(str, known)) or "training"
+def _label(training: Training, rate: float) -> str:
+    """Return the name of a trial among those of one node, which may sweep in several spaces."""
+    return " ".join([*_space(training).values(), f"lr={rate:g}", f"seed={training.seed}"])
+
+
+def _title(training: Training, rate: float) -> str:
+    """Return the name of a trial in the log, where any method may be training beside it."""
+    known = training.identity
+    target = f" on {known['target']}" if "target" in known else ""
+    space = f" in {known['space']}" if "space" in known else ""
+    method = known.get("method", "training")
+    return f"{method}{target}{space} lr={rate:g} seed={training.seed}"
+
+
+def _space(training: Training) -> dict[str, str]:
+    return {key: str(value) for key, value in training.identity.items() if key == "space"}
 
 
 def parameter_counts(module: nn.Module) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from spared_benchmark.configuration import PredictorTask
+from spared_benchmark.model import Model
 from spared_benchmark.pipelines.types import AnnData, Array, DataFrame, PatchStore, TrialStore
 from spared_benchmark.study import EncoderSettings, Protocol, ReportSettings
 
@@ -25,7 +26,7 @@ def train_predictors(
     trials: TrialStore,
     completed: AnnData | None = None,
     **per_slide: Any,
-) -> tuple[AnnData, dict[str, Any], dict[str, Array]]:
+) -> tuple[AnnData, Model]:
     """Train on the target, choose by val, and predict the spots of val and test slides.
 
     ``per_slide`` holds patches and features, named by `input_name`.
@@ -42,7 +43,7 @@ def train_predictors(
         features=_features(per_slide, task.settings.features),
     )
     done = run_predictors(task.names, slides, target, task.settings, trials)
-    return done.predictions, done.card, done.states
+    return done.predictions, Model(done.card, done.states)
 
 
 def score(
@@ -52,6 +53,20 @@ def score(
     from spared_benchmark.prediction.scores import score_predictions
 
     return score_predictions(expression, predictions, code, protocol)
+
+
+def tabulate_training(code: str, *models: Model) -> DataFrame:
+    """Return one row per fitted method: its size, how it was chosen, how long it took."""
+    import pandas as pd
+
+    cards = [card for model in models for card in _cards(model)]
+    columns = [
+        *("target", "predictor", "kind", "size", "version", "parameters_trainable"),
+        *("parameters_total", "val_mse", "seconds", "spot_views", "spot_views_per_second"),
+    ]
+    return pd.DataFrame([{name: card.get(name) for name in columns} for card in cards]).assign(
+        cohort=code
+    )
 
 
 def draw_maps(
@@ -71,6 +86,11 @@ def draw_maps(
 def input_name(kind: str, slide: str, encoder: str = "") -> str:
     """Return the keyword under which a slide's ``patches`` or ``features`` reach a node."""
     return f"{kind}:{encoder}:{slide}"
+
+
+def _cards(model: Model) -> list[Mapping[str, Any]]:
+    several: Mapping[str, Any] | None = model.card.get("predictors")
+    return list(several.values()) if several else [model.card]
 
 
 def _of_kind(per_slide: Mapping[str, Any], kind: str, encoder: str = "") -> dict[str, Any]:

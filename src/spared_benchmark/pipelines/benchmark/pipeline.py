@@ -50,6 +50,17 @@ def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline
             name="score_predictions",
         )
     )
+    graph.append(
+        Node(
+            nodes.tabulate_training,
+            inputs=[
+                f"params:codes.{code}",
+                *(f"model-{target}-{method}" for target, method in pairs),
+            ],
+            outputs="training",
+            name="tabulate_training",
+        )
+    )
     if study.predictors:
         graph.append(_maps(configuration))
     return in_namespace(graph, code)
@@ -93,14 +104,13 @@ def _training(
             "target": f"params:targets.{target}",
             "protocol": "params:study.protocol",
             "task": f"params:predictors.{method}",
-            "trials": f"trials-{target}-{method}",
+            "trials": "trials",
             **completed,
             **per_slide,
         },
         outputs=[
             f"predictions-{target}-{method}",
-            f"card-{target}-{method}",
-            f"weights-{target}-{method}",
+            f"model-{target}-{method}",
         ],
         name=f"train-{target}-{method}",
         tags=["sweep", f"cohort.{code}", f"target.{target}", *(f"predictor.{n}" for n in names)],

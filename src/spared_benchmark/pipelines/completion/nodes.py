@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from spared_benchmark.configuration import CompleterTask, budget_of
-from spared_benchmark.pipelines.types import AnnData, Array, DataFrame, Masks, TrialStore
+from spared_benchmark.model import Model
+from spared_benchmark.pipelines.types import AnnData, DataFrame, Masks, TrialStore
 from spared_benchmark.study import CompletionSettings
 
 
@@ -18,7 +17,7 @@ def draw_masks(expression: AnnData, settings: CompletionSettings) -> Masks:
 
 def complete(
     expression: AnnData, masks: Masks, task: CompleterTask, trials: TrialStore
-) -> tuple[AnnData, dict[str, Any], dict[str, Array], DataFrame]:
+) -> tuple[AnnData, Model, DataFrame]:
     """Fit a completer, score it on hidden entries and complete what is missing."""
     from spared_benchmark.completion.protocol import run_completer
     from spared_benchmark.training.sweep import Training
@@ -27,7 +26,7 @@ def complete(
         budget_of(task.settings, task.name), task.settings.seed, trials
     )
     done = run_completer(task.name, expression, masks, task.settings, training)
-    return done.completed, done.card, done.state, done.scores
+    return done.completed, Model(done.card, done.state), done.scores
 
 
 def score_controls(expression: AnnData, masks: Masks, settings: CompletionSettings) -> DataFrame:

@@ -15,12 +15,11 @@ from spared_benchmark.pipelines.types import (
 from spared_benchmark.study import Cohort
 
 
-def simulate_slide(cohort: Cohort, code: str, slide: str) -> tuple[SimulatedSlide, AnnData]:
+def simulate_slide(cohort: Cohort, code: str, slide: str) -> SimulatedSlide:
     """Make a slide of known truth."""
     from spared_benchmark.simulation.slide import simulate_slide as simulate
 
-    simulated = simulate(cohort, code, slide)
-    return simulated, simulated.truth
+    return simulate(cohort, code, slide)
 
 
 def simulate_gene_lengths(cohort: Cohort, code: str) -> DataFrame:
@@ -30,14 +29,17 @@ def simulate_gene_lengths(cohort: Cohort, code: str) -> DataFrame:
     return simulated_gene_lengths(cohort, code)
 
 
-def ingest_slide_with_image(
-    raw: RawSlide, window: str
-) -> tuple[AnnData, bytes, dict[str, Any], PatchStore]:
-    """Cut the patches of a slide and draw its spots on the tissue."""
-    from spared_benchmark.tissue.patches import cut_patches, ingestion_row
+def ingest_slide(raw: RawSlide) -> tuple[AnnData, bytes]:
+    """Take in a slide and draw its spots on the tissue."""
+    return raw.adata, _overlay(raw)
 
-    store = cut_patches(raw, window)
-    return raw.adata, _overlay(raw), ingestion_row(raw, store), store
+
+def cut_patches(raw: RawSlide, window: str) -> tuple[PatchStore, dict[str, Any]]:
+    """Cut the patches of a slide, with the slide's line of the ingestion table."""
+    from spared_benchmark.tissue import patches
+
+    store = patches.cut_patches(raw, window)
+    return store, patches.ingestion_row(raw, store)
 
 
 def ingest_slide_without_image(raw: RawSlide) -> tuple[AnnData, bytes, dict[str, Any]]:
@@ -54,6 +56,13 @@ def tabulate_ingestion(cohort: Cohort, **rows: dict[str, Any]) -> DataFrame:
     return pd.DataFrame(
         [{**rows[slide], "split": definition.split} for slide, definition in cohort.slides.items()]
     )
+
+
+def lay_out_overlays(**overlays: bytes) -> bytes:
+    """Put the overlays of all slides on one sheet."""
+    from spared_benchmark.reporting.sheet import contact_sheet
+
+    return contact_sheet(overlays)
 
 
 def _overlay(raw: RawSlide) -> bytes:

@@ -18,24 +18,35 @@ def create_pipeline(configuration: Configuration) -> Pipeline:
 
 
 def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline:
-    graph = [_slide(configuration, cohort, slide) for slide in cohort.slides]
+    graph = [node for slide in cohort.slides for node in _slide(configuration, cohort, slide)]
     if cohort.simulation is not None:
         graph.append(
             Node(
                 nodes.simulate_gene_lengths,
-                inputs={"cohort": "params:cohort", "code": f"params:codes.{code}"},
+                inputs={
+                    "cohort": f"params:simulated.{code}.{next(iter(cohort.slides))}",
+                    "code": f"params:codes.{code}",
+                },
                 outputs="gene_lengths",
                 name="simulate_gene_lengths",
             )
         )
         graph += [_simulation(code, slide) for slide in cohort.slides]
-    rows = {slide: f"ingestion_row-{slide}" for slide in cohort.slides}
+    rows = {slide: _row(configuration, cohort, slide) for slide in cohort.slides}
     graph.append(
         Node(
             nodes.tabulate_ingestion,
             inputs={"cohort": "params:cohort", **rows},
             outputs="ingestion_table",
             name="tabulate_ingestion",
+        )
+    )
+    graph.append(
+        Node(
+            nodes.lay_out_overlays,
+            inputs={slide: f"overlay-{slide}" for slide in cohort.slides},
+            outputs="overview",
+            name="lay_out_overlays",
         )
     )
     return in_namespace(graph, code)
@@ -45,24 +56,33 @@ def _simulation(code: str, slide: str) -> Node:
     return Node(
         nodes.simulate_slide,
         inputs={
-            "cohort": "params:cohort",
+            "cohort": f"params:simulated.{code}.{slide}",
             "code": f"params:codes.{code}",
             "slide": f"params:slides.{code}.{slide}",
         },
-        outputs=[f"source_{slide}", f"truth-{slide}"],
+        outputs=f"source_{slide}",
         name=f"simulate-{slide}",
     )
 
 
-def _slide(configuration: Configuration, cohort: Cohort, slide: str) -> Node:
-    inputs = {"raw": f"source_{slide}"}
-    outputs = [f"slide-{slide}", f"overlay-{slide}", f"ingestion_row-{slide}"]
-    name = f"ingest-{slide}"
+def _slide(configuration: Configuration, cohort: Cohort, slide: str) -> list[Node]:
+    source, row = f"source_{slide}", _row(configuration, cohort, slide)
+    kept = [f"slide-{slide}", f"overlay-{slide}"]
     if cohort.slides[slide].image is None:
-        return Node(nodes.ingest_slide_without_image, inputs=inputs, outputs=outputs, name=name)
-    return Node(
-        nodes.ingest_slide_with_image,
-        inputs={**inputs, "window": "params:study.window"},
-        outputs=[*outputs, patches(configuration, slide)],
-        name=name,
-    )
+        function = nodes.ingest_slide_without_image
+        return [Node(function, inputs=source, outputs=[*kept, row], name=f"ingest-{slide}")]
+    # Two nodes, because the slide does not depend on the window and the patches do.
+    return [
+        Node(nodes.ingest_slide, inputs=source, outputs=kept, name=f"ingest-{slide}"),
+        Node(
+            nodes.cut_patches,
+            inputs=[source, "params:study.window"],
+            outputs=[patches(configuration, slide), row],
+            name=f"cut-{slide}",
+        ),
+    ]
+
+
+def _row(configuration: Configuration, cohort: Cohort, slide: str) -> str:
+    window = "none" if cohort.slides[slide].image is None else configuration.study.window
+    return f"ingestion_row-{window}-{slide}"

@@ -41,11 +41,7 @@ def create_pipeline(configuration: Configuration) -> Pipeline:
         outputs=["figure_cohorts", "figure_completion", "figure_prediction"],
         name="draw_figures",
     )
-    overlays = {
-        f"overlay:{code}/{slide}": of_cohort(code, f"overlay-{slide}")
-        for code, cohort in cohorts.items()
-        for slide in list(cohort.slides)[:1]
-    }
+    overviews = {f"overlay:{code}": of_cohort(code, "overview") for code in cohorts}
     mapped = cohorts if configuration.study.predictors else ()
     maps = {f"maps:{code}": of_cohort(code, "maps") for code in mapped}
     report = Node(
@@ -57,7 +53,7 @@ def create_pipeline(configuration: Configuration) -> Pipeline:
             **{f"table:{schema}": f"table_{schema}" for schema in nodes.TABLES.values()},
             **{name: f"figure_{name}" for name in ("cohorts", "completion", "prediction")},
             **maps,
-            **overlays,
+            **overviews,
         },
         outputs="report",
         name="write_report",
