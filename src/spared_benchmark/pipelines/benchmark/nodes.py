@@ -56,12 +56,12 @@ def score(
 
 
 def tabulate_training(code: str, *models: Model) -> DataFrame:
-    """Return one row per fitted method: its size, how it was chosen, how long it took."""
+    """Return one row per fitted completer (``method``) and predictor: size, error on val, cost."""
     import pandas as pd
 
     cards = [card for model in models for card in _cards(model)]
     columns = [
-        *("target", "predictor", "kind", "size", "version", "parameters_trainable"),
+        *("target", "method", "predictor", "size", "version", "parameters_trainable"),
         *("parameters_total", "val_mse", "seconds", "spot_views", "spot_views_per_second"),
     ]
     return pd.DataFrame([{name: card.get(name) for name in columns} for card in cards]).assign(

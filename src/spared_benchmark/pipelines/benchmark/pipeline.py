@@ -55,6 +55,7 @@ def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline
             nodes.tabulate_training,
             inputs=[
                 f"params:codes.{code}",
+                *(f"completer-{completer}" for completer in study.completers),
                 *(f"model-{target}-{method}" for target, method in pairs),
             ],
             outputs="training",

@@ -1,0 +1,73 @@
+"""The package without a study."""
+
+import numpy as np
+import pytest
+
+import spared_benchmark as sb
+from spared_benchmark.errors import ConfigurationError, InputError
+from spared_benchmark.simulation import simulate_slide, simulated_gene_lengths, write_slide
+from spared_benchmark.study import Cohort
+
+COHORT = Cohort.model_validate(
+    {
+        "title": "x",
+        "organism": "simulated",
+        "tissue": "x",
+        "lattice": "hexagonal",
+        "format": "space_ranger",
+        "licence": "CC0",
+        "citation": "x",
+        "simulation": {"spots": 60, "genes": 40, "spot_diameter_px": 8},
+        "slides": {name: {"subject": name, "split": "train"} for name in ("A1", "B1")},
+    }
+)
+LENGTHS = simulated_gene_lengths(COHORT, "SIM")
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slides")
+    for name in COHORT.slides:
+        write_slide(folder / name / "outs", simulate_slide(COHORT, "SIM", name), COHORT)
+    return [sb.read_slide(folder / name / "outs") for name in COHORT.slides]
+
+
+def test_a_slide_is_named_by_its_folder(slides):
+    assert [slide.uns["slide"]["slide"] for slide in slides] == ["A1", "B1"]
+
+
+def test_splits_reach_the_cohort(slides):
+    cohort = sb.process(slides, genes=8, gene_lengths=LENGTHS, splits={"B1": "test"})
+
+    assert cohort.n_vars == 8
+    assert dict(zip(cohort.obs["slide"], cohort.obs["split"], strict=True)) == {
+        "A1": "train",
+        "B1": "test",
+    }
+
+
+def test_an_unknown_slide_in_splits_is_named(slides):
+    with pytest.raises(ConfigurationError, match=r"no slide 'B2' \(did you mean 'B1'\?\)"):
+        sb.process(slides, gene_lengths=LENGTHS, splits={"B2": "test"})
+
+
+def test_without_gene_lengths_both_ways_are_named(slides, monkeypatch):
+    monkeypatch.delenv("SPARED_GENE_LENGTHS", raising=False)
+    with pytest.raises(InputError, match=r"gene_lengths .*SPARED_GENE_LENGTHS"):
+        sb.process(slides)
+
+
+def test_scores_count_measured_entries_only():
+    truth = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    measured = np.array([[True, True], [True, False], [True, True]])
+    prediction = np.where(measured, truth + 1, np.nan)
+
+    scores = sb.evaluate(truth, prediction, measured).set_index(["slide", "metric"])
+
+    assert scores.loc[("", "mse"), "value"] == pytest.approx(1)
+    assert scores.loc[("", "mse"), "n"] == 5
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'compleaters'"):
+        _ = sb.compleaters
