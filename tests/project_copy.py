@@ -107,5 +107,5 @@ def files(folder: Path) -> dict[str, int]:
     return {
         path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".") and ".trials" not in path.as_posix()
+        if path.is_file() and not path.name.startswith(".") and "/trials/" not in path.as_posix()
     }
