@@ -11,6 +11,7 @@ Run: python benchmarks/image_signal.py [--cohorts SIM_HEX SIM_SQUARE]
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 import tempfile
@@ -119,8 +120,9 @@ def main() -> int:
         text = (ROOT / "conf/base/cohorts" / f"{code}.yml").read_text(encoding="utf-8")
         tables.append(compare(code, Cohort.model_validate(yaml.safe_load(text)[code])))
     table = pd.concat(tables, ignore_index=True)
-    table["machine"] = f"{platform.machine()}, {platform.system()}"
-    table["versions"] = f"torch {version('torch')}, spared-benchmark {version('spared-benchmark')}"
+    table["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    packages = ("spared-benchmark", "torch", "numpy", "scikit-learn")
+    table["versions"] = ", ".join(f"{package} {version(package)}" for package in packages)
     results = ROOT / "benchmarks" / "results"
     results.mkdir(exist_ok=True)
     table.to_csv(results / "image_signal.csv", index=False, float_format="%.5g")
