@@ -211,6 +211,14 @@ def test_ones_own_cohort_is_one_file(finished):
 
     mine = finished.root / "data/03_primary/base/MINE/expression.h5ad"
     assert mine.exists()
+    raw, aside = finished.root / "data/01_raw/SMALL", finished.root / "aside"
+    raw.rename(aside)
+    try:
+        finished.kedro("run", "--pipelines=reporting")
+    finally:
+        aside.rename(raw)
+    cohorts = pd.read_parquet(finished.root / "data/08_reporting/base/cohorts.parquet")
+    assert set(cohorts["cohort"]) == {"MINE"}, "results outlive the disk with the raw data"
 
 
 def in_training(log, trials):

@@ -89,14 +89,19 @@ class StudyConfigLoader(OmegaConfigLoader):
                 "code": code,
                 "slide": slide,
                 "cohort": cohort.of_slide(slide).model_dump(mode="json"),
+                "memory": str(self._data / "02_intermediate" / code / f".{slide}.source.json"),
                 "metadata": {"kedro-viz": {"layer": "01_raw"}},
             }
             for code, cohort in self.configuration.cohorts.items()
             for slide, source in ((name, one.source) for name, one in cohort.slides.items())
         }
 
+    @property
+    def _data(self) -> Path:
+        return Path(self.conf_source).parent / "data"
+
     def _root(self, cohort: Cohort) -> Path:
-        own = Path(self.conf_source).parent / "data" / "01_raw"
+        own = self._data / "01_raw"
         elsewhere = os.environ.get("SPARED_RAW_ROOT")
         return Path(elsewhere).resolve() if elsewhere and cohort.simulation is None else own
 

@@ -25,7 +25,11 @@ FILES = (
 def source(folder, **changes):
     cohort = Cohort.model_validate({**DEFINITION, **changes}).of_slide("A")
     return SlideSourceDataset(
-        filepath=str(folder), code="MINE", slide="A", cohort=cohort.model_dump(mode="json")
+        filepath=str(folder),
+        code="MINE",
+        slide="A",
+        cohort=cohort.model_dump(mode="json"),
+        memory=str(folder.parent / "memory.json"),
     )
 
 
@@ -89,3 +93,12 @@ def test_a_legacy_folder_needs_counts_beside_the_selection(tmp_path):
     (tmp_path / "C2.tsv").write_text("x")
 
     assert dataset.problem() is None
+
+
+def test_what_was_made_of_a_source_that_is_not_mounted_still_counts(folder):
+    before = source(folder).fingerprint()
+    folder.rename(folder.with_name("elsewhere"))
+
+    assert source(folder).fingerprint() == before
+    assert source(folder, lattice="square").fingerprint() != before
+    assert "does not exist" in source(folder).problem()

@@ -10,6 +10,7 @@ import pandas as pd
 from kedro.io import AbstractDataset
 
 from spared_benchmark.atomic import digest_of
+from spared_benchmark.catalog.memory import remembered
 from spared_benchmark.errors import MissingInputError
 
 
@@ -57,8 +58,11 @@ class GeneLengthsDataset(AbstractDataset[Any, pd.DataFrame]):
     def fingerprint(self) -> str:
         """Return a digest of the table's size and time."""
         path = self._path
-        stat = path.stat() if path.exists() else None
-        return digest_of([path.name, stat and stat.st_size, stat and stat.st_mtime_ns])
+        stats = [path.stat()] if path.exists() else []
+        found = [[path.name, stat.st_size, stat.st_mtime_ns] for stat in stats]
+        return digest_of(
+            remembered(self._filepath.with_name(f".{self._filepath.name}.json"), found)
+        )
 
     @property
     def _folder(self) -> Path:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from spared_benchmark.atomic import digest_of
 from spared_benchmark.catalog.complete import CompleteDataset
+from spared_benchmark.catalog.memory import remembered
 from spared_benchmark.settings_model import parsed
 from spared_benchmark.slides.preflight import missing_files
 from spared_benchmark.study import Cohort
@@ -22,10 +23,14 @@ class SlideSourceDataset(CompleteDataset[Any]):
         code: The cohort's code.
         slide: The slide's name.
         cohort: What reading the slide depends on (`Cohort.of_slide`).
+        memory: Where it is kept what the files looked like when they were last there.
     """
 
-    def __init__(self, *, code: str, slide: str, cohort: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self, *, code: str, slide: str, cohort: dict[str, Any], memory: str, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        self._memory = Path(memory)
         self._code, self._slide = code, slide
         self._cohort = parsed(Cohort, cohort, code)
 
@@ -47,8 +52,8 @@ class SlideSourceDataset(CompleteDataset[Any]):
         path = self._filepath
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         stats = [(file.name, file.stat()) for file in files if file.is_file()]
-        found = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-        return digest_of([self._code, self._cohort, found])
+        found = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+        return digest_of([self._code, self._cohort, remembered(self._memory, found)])
 
     def read(self, path: Path) -> RawSlide:
         """Return the slide with its image."""
