@@ -18,7 +18,6 @@ from spared_benchmark.prediction import predictors
 from spared_benchmark.settings_model import Model, Settings, parse
 from spared_benchmark.study import (
     BenchmarkSettings,
-    Budget,
     Cohort,
     CompletionSettings,
     EncoderSettings,
@@ -146,7 +145,7 @@ class Configuration:
 
     def _predictor(self, names: tuple[str, ...]) -> PredictorTask:
         settings = self.benchmark
-        budget = {name: settings.budgets.get(name, settings.budgets["default"]) for name in names}
+        budget = {name: settings.budget(name) for name in names}
         features = _only(settings.features, names)
         return PredictorTask(
             names=names,
@@ -310,8 +309,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return value
-
-
-def budget_of(settings: CompletionSettings | BenchmarkSettings, name: str) -> Budget:
-    """Return how long the method called ``name`` trains."""
-    return settings.budgets.get(name) or settings.budgets.get("default") or Budget()

@@ -185,6 +185,22 @@ class Budget(Settings):
     validate_every: Annotated[int, Field(ge=1)] = 50
 
 
+class BudgetedSettings(Settings):
+    """Settings of methods that may be trained.
+
+    Attributes:
+        sizes: Of each method; ``small`` when not given.
+        budgets: Training by method; ``default`` holds for the others.
+    """
+
+    sizes: dict[str, Size] = Field(default_factory=dict)
+    budgets: dict[str, Budget] = Field(default_factory=dict)
+
+    def budget(self, name: str) -> Budget:
+        """Return how long the method called ``name`` trains."""
+        return self.budgets.get(name) or self.budgets.get("default") or Budget()
+
+
 class ProcessingSettings(Settings):
     """See `spared_benchmark.expression`.
 
@@ -199,15 +215,13 @@ class ProcessingSettings(Settings):
     context_genes: Annotated[int, Field(ge=1)] = 1024
 
 
-class CompletionSettings(Settings):
+class CompletionSettings(BudgetedSettings):
     """See `spared_benchmark.completion`."""
 
     hidden_fraction: Fraction = 0.3
     assays: Annotated[int, Field(ge=1, le=1000)] = 10
     seed: int = 42
     spaces: tuple[Literal["log_tpm", "combat"], ...] = ("log_tpm", "combat")
-    sizes: dict[str, Size] = Field(default_factory=dict)
-    budgets: dict[str, Budget] = Field(default_factory=dict)
 
 
 class EncoderSettings(Settings):
@@ -229,18 +243,16 @@ class EncoderSettings(Settings):
         return None if self.weights in ("none", "pretrained") else Path(self.weights)
 
 
-class BenchmarkSettings(Settings):
+class BenchmarkSettings(BudgetedSettings):
     """See `spared_benchmark.prediction`.
 
     Attributes:
         features: Encoder of each predictor that works on frozen features.
-        budgets: Training by predictor; ``default`` holds for the others.
     """
 
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (42,)
     encoders: dict[Identifier, EncoderSettings] = Field(default_factory=dict)
     features: dict[str, str] = Field(default_factory=dict)
-    sizes: dict[str, Size] = Field(default_factory=dict)
     budgets: dict[str, Budget] = Field(default_factory=lambda: {"default": Budget()})
 
 

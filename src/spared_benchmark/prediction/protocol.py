@@ -19,7 +19,7 @@ from spared_benchmark.prediction.predictor import Predictor, State
 from spared_benchmark.prediction.sampling import Resident
 from spared_benchmark.prediction.selection import predict_all
 from spared_benchmark.slides.schema import stamp
-from spared_benchmark.study import BenchmarkSettings, Budget
+from spared_benchmark.study import BenchmarkSettings
 from spared_benchmark.training.sweep import Training, parameter_counts
 from spared_benchmark.training.trials import TrialStore
 
@@ -71,7 +71,7 @@ def run_predictors(
         fits: dict[int, Fitted] = {}
         seeds = settings.seeds if predictors.card(name).trained else settings.seeds[:1]
         for seed in seeds:
-            training = Training.on_best_device(_budget(settings, name), seed, trials)
+            training = Training.on_best_device(settings.budget(name), seed, trials)
             fitted = _fit(name, slides, settings, training)
             layers[f"{name}.{seed}"] = _predicted(fitted.predictor, slides, training.device)
             for key, value in fitted.predictor.state().items():
@@ -86,10 +86,6 @@ def _fit(name: str, slides: Assembled, settings: BenchmarkSettings, training: Tr
     extra = {"feature": settings.features[name]} if name in settings.features else {}
     size = settings.sizes.get(name, "small")
     return fit_predictor(name, slides, training, size, extra)
-
-
-def _budget(settings: BenchmarkSettings, name: str) -> Budget:
-    return settings.budgets.get(name) or settings.budgets.get("default") or Budget()
 
 
 def _predicted(predictor: Predictor, slides: Assembled, device: str) -> NDArray[np.float32]:

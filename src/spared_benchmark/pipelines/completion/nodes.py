@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spared_benchmark.configuration import CompleterTask, budget_of
+from spared_benchmark.configuration import CompleterTask
 from spared_benchmark.model import Model
 from spared_benchmark.pipelines.types import AnnData, DataFrame, Masks, TrialStore
 from spared_benchmark.study import CompletionSettings
@@ -22,9 +22,7 @@ def complete(
     from spared_benchmark.completion.protocol import run_completer
     from spared_benchmark.training.sweep import Training
 
-    training = Training.on_best_device(
-        budget_of(task.settings, task.name), task.settings.seed, trials
-    )
+    training = Training.on_best_device(task.settings.budget(task.name), task.settings.seed, trials)
     done = run_completer(task.name, expression, masks, task.settings, training)
     return done.completed, Model(done.card, done.state), done.scores
 
