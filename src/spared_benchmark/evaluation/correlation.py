@@ -28,6 +28,19 @@ def correlation(
     squares = (deviation_first**2).sum(axis) * (deviation_second**2).sum(axis)
     products = (deviation_first * deviation_second).sum(axis)
     undefined = constant_first | constant_second | (entries.sum(axis) < 2)
+    return pearson(products, squares, undefined)
+
+
+def pearson(
+    products: NDArray[np.float64], squares: NDArray[np.float64], undefined: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return Pearson's correlations from sums over deviations from the means ``(n_lines,)``.
+
+    Args:
+        products: Sums of the products of both sides' deviations.
+        squares: Sum of the first side's squared deviations times that of the second's.
+        undefined: Lines whose correlation is NaN.
+    """
     with np.errstate(invalid="ignore", divide="ignore"):
         value = np.clip(products / np.sqrt(squares), -1.0, 1.0)
     return np.where(undefined, np.nan, value)

@@ -7,14 +7,14 @@ before correlating would reward a method that only knows which slide a spot lies
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from spared_benchmark.errors import ConfigurationError, InputError, nearest
-from spared_benchmark.evaluation.correlation import centred, correlation
+from spared_benchmark.evaluation.line_sums import LineSums, line_sums
 
 METRICS = ("mse", "mae", "pcc_gene", "pcc_spot", "r2_gene", "r2_spot")
 GENE_METRICS = ("mse", "mae", "pcc_gene", "r2_gene")
@@ -22,7 +22,6 @@ _OVER_ENTRIES = ("mse", "mae")
 POOLED = ""
 
 _Values = NDArray[np.float64]
-_Entries = NDArray[np.bool_]
 
 
 def scores(
@@ -50,15 +49,12 @@ def scores(
         InputError: When shapes differ or a scored value is not finite.
         ConfigurationError: For an unknown metric.
     """
-    target, predicted, entries, labels = _checked(truth, prediction, measured, slide)
     _refuse_unknown(metrics, METRICS)
+    names, sums = _summed(truth, prediction, measured, slide)
     rows: list[tuple[str, str, float, int]] = []
     for metric in metrics:
-        parts: list[tuple[str, float, int]] = []
-        for label, of_slide in _slides(labels):
-            values = _lines(metric, target[of_slide], predicted[of_slide], entries[of_slide])
-            parts.append((label, *_mean(values)))
-        rows += [(label, metric, value, count) for label, value, count in parts]
+        parts = [_of_slide(metric, genes, spots) for genes, spots in sums]
+        rows += [(name, metric, *part) for name, part in zip(names, parts, strict=True)]
         rows.append((POOLED, metric, *_pooled(metric, parts)))
     return pd.DataFrame(rows, columns=["slide", "metric", "value", "n"])
 
@@ -90,64 +86,49 @@ def gene_scores(
         InputError: When shapes differ or a scored value is not finite.
         ConfigurationError: For an unknown metric.
     """
-    target, predicted, entries, labels = _checked(truth, prediction, measured, slide)
     _refuse_unknown(metrics, GENE_METRICS)
-    if len(genes) != target.shape[1]:
-        msg = f"gene_scores: {len(genes)} gene names for {target.shape[1]} genes"
+    if len(genes) != np.shape(truth)[-1]:
+        msg = f"gene_scores: {len(genes)} gene names for {np.shape(truth)[-1]} genes"
         raise InputError(msg)
+    names, sums = _summed(truth, prediction, measured, slide)
+    counts = [of_genes.count for of_genes, _ in sums]
     frames: list[pd.DataFrame] = []
     for metric in metrics:
-        by_slide: list[_Values] = []
-        counts: list[NDArray[np.int64]] = []
-        for label, of_slide in _slides(labels):
-            inside = entries[of_slide]
-            by_slide.append(_per_gene(metric, target[of_slide], predicted[of_slide], inside))
-            counts.append(inside.sum(axis=0))
-            frames.append(_gene_frame(label, genes, metric, by_slide[-1], counts[-1]))
+        by_slide = [_per_gene(metric, of_genes) for of_genes, _ in sums]
+        for name, values, count in zip(names, by_slide, counts, strict=True):
+            frames.append(_gene_frame(name, genes, metric, values, count))
         weights = np.stack(counts) if metric in _OVER_ENTRIES else np.ones((len(counts), 1))
         pooled = _weighted_mean(np.stack(by_slide), weights)
         frames.append(_gene_frame(POOLED, genes, metric, pooled, np.sum(counts, axis=0)))
     return pd.concat(frames, ignore_index=True)
 
 
-def _lines(metric: str, truth: _Values, prediction: _Values, entries: _Entries) -> _Values:
-    """Return what is averaged: one number per entry, gene or spot."""
+def _of_slide(metric: str, genes: LineSums, spots: LineSums) -> tuple[float, int]:
+    """Return a slide's score and how many entries, genes or spots entered."""
     if metric in _OVER_ENTRIES:
-        return _ERRORS[metric]((truth - prediction)[entries])
-    axis = 0 if metric.endswith("gene") else 1
-    if metric.startswith("pcc"):
-        return correlation(truth, prediction, entries, axis)
-    return _r2(truth, prediction, entries, axis)
-
-
-def _per_gene(metric: str, truth: _Values, prediction: _Values, entries: _Entries) -> _Values:
-    if metric not in _OVER_ENTRIES:
-        return _lines(metric, truth, prediction, entries)
-    errors = _ERRORS[metric](np.where(entries, truth - prediction, 0.0)).sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        mean: _Values = errors / entries.sum(axis=0)
-    return mean
-
-
-def _r2(truth: _Values, prediction: _Values, entries: _Entries, axis: int) -> _Values:
-    deviation, constant = centred(truth, entries, axis)
-    residual = np.where(entries, truth - prediction, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = 1 - (residual**2).sum(axis) / (deviation**2).sum(axis)
-    return np.where(constant | (entries.sum(axis) < 2), np.nan, value)
-
-
-_ERRORS: dict[str, Callable[[_Values], _Values]] = {"mse": np.square, "mae": np.abs}
-
-
-def _mean(values: _Values) -> tuple[float, int]:
+        count = int(genes.count.sum())
+        return (float(_errors(metric, genes).sum() / count) if count else float("nan")), count
+    lines = genes if metric.endswith("gene") else spots
+    values = lines.pcc() if metric.startswith("pcc") else lines.r2()
     defined = values[~np.isnan(values)]
     return (float(defined.mean()) if defined.size else float("nan")), int(defined.size)
 
 
-def _pooled(metric: str, parts: Sequence[tuple[str, float, int]]) -> tuple[float, int]:
-    values = np.array([value for _, value, _ in parts], dtype=np.float64)
-    counts = np.array([count for _, _, count in parts], dtype=np.int64)
+def _per_gene(metric: str, genes: LineSums) -> _Values:
+    if metric not in _OVER_ENTRIES:
+        return genes.pcc() if metric.startswith("pcc") else genes.r2()
+    with np.errstate(invalid="ignore"):
+        mean: _Values = _errors(metric, genes) / genes.count
+    return mean
+
+
+def _errors(metric: str, lines: LineSums) -> _Values:
+    return lines.squared if metric == "mse" else lines.absolute
+
+
+def _pooled(metric: str, parts: Sequence[tuple[float, int]]) -> tuple[float, int]:
+    values = np.array([value for value, _ in parts], dtype=np.float64)
+    counts = np.array([count for _, count in parts], dtype=np.int64)
     weights = counts if metric in _OVER_ENTRIES else np.ones(len(parts))
     return float(_weighted_mean(values[:, None], weights[:, None])[0]), int(counts.sum())
 
@@ -166,18 +147,13 @@ def _gene_frame(
     return pd.DataFrame(content)
 
 
-def _slides(labels: NDArray[np.str_]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    for label in dict.fromkeys(labels.tolist()):
-        yield label, labels == label
-
-
-def _checked(
+def _summed(
     truth: ArrayLike, prediction: ArrayLike, measured: ArrayLike, slide: ArrayLike
-) -> tuple[_Values, _Values, _Entries, NDArray[np.str_]]:
-    target = np.asarray(truth, dtype=np.float64)
-    predicted = np.asarray(prediction, dtype=np.float64)
+) -> tuple[list[str], list[tuple[LineSums, LineSums]]]:
+    """Return the slides in order of appearance, and the sums of each one's genes and spots."""
+    target, predicted = _floating(truth), _floating(prediction)
     entries = np.asarray(measured, dtype=bool)
-    labels = np.asarray(slide).astype(str)
+    labels = np.asarray(slide)
     shapes = {"truth": target.shape, "prediction": predicted.shape, "measured": entries.shape}
     if len(set(shapes.values())) > 1 or target.ndim != 2 or labels.shape != target.shape[:1]:
         msg = (
@@ -185,7 +161,29 @@ def _checked(
             f"slide per spot; found {shapes} and slide {labels.shape}"
         )
         raise InputError(msg)
-    for name, values in (("truth", target), ("prediction", predicted)):
+    codes, distinct = pd.factorize(labels, use_na_sentinel=False)
+    # Labels that read alike are one slide, whatever their type.
+    merged, names = pd.factorize(np.array([str(label) for label in distinct], dtype=object))
+    rows = [np.flatnonzero(merged[codes] == code) for code in range(len(names))]
+    sums = line_sums(target, predicted, entries, rows)
+    # A value that is not finite shows in the errors; only then is it worth looking whether it
+    # is scored.
+    if not all(np.isfinite(genes.squared).all() for genes, _ in sums):
+        _refuse_not_finite(target, predicted, entries)
+        target, predicted = (np.where(entries, values, 0) for values in (target, predicted))
+        sums = line_sums(target, predicted, entries, rows)
+    return list(names), sums
+
+
+def _floating(values: ArrayLike) -> NDArray[np.floating]:
+    array = np.asarray(values)
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+
+
+def _refuse_not_finite(
+    truth: NDArray[np.floating], prediction: NDArray[np.floating], entries: NDArray[np.bool_]
+) -> None:
+    for name, values in (("truth", truth), ("prediction", prediction)):
         wrong = int((~np.isfinite(values[entries])).sum())
         if wrong:
             msg = (
@@ -193,7 +191,6 @@ def _checked(
                 "every scored entry needs a number"
             )
             raise InputError(msg)
-    return target, predicted, entries, labels
 
 
 def _refuse_unknown(metrics: Sequence[str], known: Sequence[str]) -> None:

@@ -160,7 +160,8 @@ def _transductive(values: NDArray[np.floating], batch: NDArray[np.integer]) -> C
     if reason:
         return _unchanged(codes, genes, reason)
     _report_constant(reference)
-    location, scale = _by_pycombat(values[:, reference.varying].astype(np.float64), batch)
+    varying = values if reference.varying.all() else values[:, reference.varying]
+    location, scale = _by_pycombat(varying.astype(np.float64), batch)
     star = np.zeros((codes.size, genes)), np.ones((codes.size, genes))
     star[0][:, reference.varying], star[1][:, reference.varying] = location, scale
     return CombatFit(codes, *affine(*star, reference), reference, "")

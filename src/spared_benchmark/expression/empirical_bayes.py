@@ -56,12 +56,17 @@ def moments(values: NDArray[np.floating], visible: NDArray[np.bool_] | None) -> 
         values: ``(n_spots, n_genes)``.
         visible: Entries that count; all when not given.
     """
-    wide = values.astype(np.float64)
-    shown = np.ones(wide.shape, dtype=bool) if visible is None else visible
-    count = shown.sum(axis=0).astype(np.float64)
-    total = np.where(shown, wide, 0).sum(axis=0)
+    wide = values.astype(np.float64, copy=False)
+    if visible is None:
+        count = np.full(wide.shape[1], float(wide.shape[0]))
+        total = wide.sum(axis=0)
+    else:
+        count = visible.sum(axis=0).astype(np.float64)
+        total = np.where(visible, wide, 0).sum(axis=0)
     mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
-    residual = np.where(shown, wide - mean, 0)
+    residual = wide - mean
+    if visible is not None:
+        residual[~visible] = 0
     return Moments(count, mean, np.einsum("ij,ij->j", residual, residual))
 
 

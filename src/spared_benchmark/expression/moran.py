@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-_GENES_AT_ONCE = 512
+_GENES_AT_ONCE = 128
 
 
 def morans_i(values: NDArray[np.float32], neighbours: NDArray[np.int32]) -> NDArray[np.float64]:
