@@ -1,0 +1,1 @@
+"""The published library's results, faults included: parity, behind the switch ``published``."""
