@@ -86,6 +86,23 @@ def test_a_new_version_of_a_function_counts(tmp_path):
     assert changed(before, after) == {"aside"}
 
 
+def test_a_guard_lets_a_node_run_and_makes_nothing_stale(tmp_path):
+    def made(rules, guard):
+        catalog = DataCatalog(
+            {
+                "raw": MemoryDataset(1),
+                "params:a": MemoryDataset(rules),
+                "left": JsonDataset(filepath=str(tmp_path / "left.json"), guard=guard),
+                "params:b": MemoryDataset(1),
+                "trials": TrialsDataset(filepath=str(tmp_path / "trials")),
+            }
+        )
+        return expected_digests(PIPELINE, catalog, lambda node: {})
+
+    assert changed(made(1, guard=True), made(2, guard=True)) == {"params:a", "left"}
+    assert changed(made(1, guard=False), made(2, guard=False)) == {"params:a", "left", "right"}
+
+
 def test_datasets_are_told(tmp_path):
     catalog = DataCatalog({"aside": JsonDataset(filepath=str(tmp_path / "aside.json"))})
     told = digests(tmp_path)

@@ -46,7 +46,7 @@ def expected_digests(
             "function": f"{node.func.__module__}.{node.func.__qualname__}",
             "version": getattr(node.func, "version", 1),
             "methods": method_versions(node),
-            "inputs": [digests[name] for name in node.inputs],
+            "inputs": [digests[name] for name in node.inputs if not _is_guard(name, catalog)],
         }
         digests |= {name: digest_of([made_by, place]) for place, name in enumerate(node.outputs)}
     return digests
@@ -58,6 +58,10 @@ def tell(catalog: DataCatalog, digests: Mapping[str, str], names: set[str]) -> N
         dataset: Any = catalog.get(name)
         if hasattr(dataset, "expected"):
             dataset.expected = digests[name]
+
+
+def _is_guard(name: str, catalog: DataCatalog) -> bool:
+    return bool(getattr(catalog.get(name), "guard", False))
 
 
 def _free_input(name: str, catalog: DataCatalog) -> str:

@@ -31,6 +31,8 @@ class CompleteDataset(AbstractDataset[Content, Content], Generic[Content]):
         filepath: Where it lies.
         optional: Loading an absent one gives None instead of an error.
         rebuilt: It never exists: a run that reaches it always makes it again.
+        guard: It lets a node run and changes nothing of what the node makes, so the node's outputs
+            do not grow stale with it.
         metadata: For other tools, such as kedro-viz.
     """
 
@@ -40,12 +42,14 @@ class CompleteDataset(AbstractDataset[Content, Content], Generic[Content]):
         filepath: str,
         optional: bool = False,
         rebuilt: bool = False,
+        guard: bool = False,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._filepath = Path(filepath)
         self.optional = optional
         self.metadata = metadata
         self._rebuilt = rebuilt
+        self.guard = guard
         self.expected: str | None = None
 
     @abstractmethod
