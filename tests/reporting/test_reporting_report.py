@@ -84,6 +84,34 @@ def test_page_names_what_is_missing_left_out_and_limited(page: str) -> None:
     assert "torch" in text
 
 
+def test_page_names_what_splits_and_cohorts_share(
+    study: Study, results: dict[str, pd.DataFrame]
+) -> None:
+    columns = ["cohort", "rule", "severity", "slides", "splits", "detail"]
+    findings = [
+        ("VLO", "same_subject", "warning", "A, B", "train, val", "subject P1 has slides in …"),
+        ("VLO", "same_subject", "warning", "C, D", "train, val", "subject P2 has slides in …"),
+        ("MOB", "same_subject", "warning", "E, F", "train, val", "subject P3 has slides in …"),
+        (
+            "MOB",
+            "same_image",
+            "warning",
+            "E, F",
+            "train, val",
+            "E (train), F (val) have one picture",
+        ),
+        ("MOB", "no_image", "warning", "G", "val", "G: no image"),
+        ("VLO, MOB", "same_cohort", "warning", "A, E", "train", "1 of the 4 slides of VLO and …"),
+    ]
+    shared = pd.DataFrame(findings, columns=columns)
+    text = _Page(report.render(study, {**results, "shared": shared}, {})).text
+
+    assert "MOB: E (train), F (val) have one picture." in text
+    assert "VLO, MOB: 1 of the 4 slides of VLO and" in text
+    assert "A subject has slides in several splits: VLO, MOB. Scores there tell" in text
+    assert "no image." not in text, "told once, with the other slides that have none"
+
+
 def test_inductive_page_makes_no_transductive_confession(
     study: Study, results: dict[str, pd.DataFrame]
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -12,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from spared_benchmark.errors import ContractError, nearest
-from spared_benchmark.reporting import grid, headline, schemas, tables, warnings
+from spared_benchmark.reporting import grid, headline, pictures, schemas, tables, warnings
 from spared_benchmark.reporting.grid import Grid
 from spared_benchmark.study import Cohort, ReportSettings, Study
 
@@ -22,28 +21,6 @@ STAGES = {
     schemas.PREDICTION.name: "Prediction scores",
 }
 SPACES = {"log_tpm": "log2(TPM+1)", "combat": "batch-corrected log2(TPM+1)"}
-CAPTIONS = {
-    "cohorts": "Spots per split, and the share of entries without a count among all measured genes "
-    "(hollow) and among the chosen ones (filled).",
-    "completion": "Error on hidden entries. Small dots: assays; large dots: their mean. Hollow: "
-    "controls, each with its line; green: the Poisson floor, below which no completer can be "
-    "expected to go. Arrowheads: beyond the axis, with the number.",
-    "prediction": "Error on measured entries, by what a predictor was trained on. Hollow: "
-    "controls; dashed: the best of them. Bars: standard deviation over seeds. Arrowheads: beyond "
-    "the axis, with the number.",
-    "maps": "Genes on the tissue, one scale per row. Grey: no count was measured.",
-    "overlay": "",
-}
-PNG_HEAD = b"\x89PNG\r\n\x1a\n"
-
-
-@dataclass(frozen=True)
-class Image:
-    """A figure as the page shows it."""
-
-    name: str
-    caption: str
-    uri: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +50,8 @@ def render(
         results: Collected tables by name (`schemas.SCHEMAS`); absent or empty ones are named as
             missing.
         figures: PNG bytes by name: ``cohorts``, ``completion``, ``prediction``, ``maps:<cohort>``,
-            ``overlay:<cohort>/<slide>``; ``<section>:<anything>`` stands in that section.
+            ``overlay:<cohort>/<slide>``, ``stage:<stage>:<cohort>`` (a cohort's processing);
+            ``<section>:<anything>`` stands in that section.
         cohorts: Definitions by code: titles, licences, citations.
         settings: Title of the page.
         provenance: Versions, commit, digests and whatever else tells how the numbers were made.
@@ -102,12 +80,16 @@ def render(
         prediction_space=first_space,
         findings=headline.findings(study.cohorts, leading, shown),
         score_warnings=warnings.score_warnings(study, completion, prediction),
-        data_warnings=warnings.data_warnings(wide, checked[schemas.INGESTION.name]),
+        data_warnings=[
+            *warnings.split_warnings(checked[schemas.SHARED.name]),
+            *warnings.data_warnings(wide, checked[schemas.INGESTION.name]),
+        ],
         cohort_grids=_cohort_grids(wide, checked[schemas.INGESTION.name], cohorts or {}),
         completion_blocks=blocks,
         target_grid=_target_grid(shown, first_space),
         prediction_blocks=prediction_blocks(prediction, first_space),
-        images=_images(figures),
+        images=pictures.by_section(figures),
+        stages=pictures.by_cohort(figures),
         provenance=_provenance(study, checked, provenance or {}),
         spaces=SPACES,
         style=Markup(_part("style.css")),  # noqa: S704 - our own file, no user text
@@ -210,23 +192,6 @@ def _rows(summary: pd.DataFrame, **values: str) -> pd.DataFrame:
 
 def _split(rows: pd.DataFrame) -> str:
     return "validation score, no test slide" if bool(rows["validation"].any()) else "test slides"
-
-
-def _images(figures: Mapping[str, bytes]) -> dict[str, list[Image]]:
-    sections: dict[str, list[Image]] = {name: [] for name in (*CAPTIONS, "more")}
-    for name, png in figures.items():
-        if not png.startswith(PNG_HEAD):
-            raise ContractError(
-                f"figure {name!r} is not a PNG: it begins with {png[:8]!r}; pass the bytes of a PNG"
-            )
-        section, _, rest = name.partition(":")
-        place = section if section in CAPTIONS else "more"
-        caption = " ".join(
-            part for part in (rest and f"{rest}.", CAPTIONS.get(place, name)) if part
-        )
-        uri = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-        sections[place].append(Image(rest or name, caption, uri))
-    return sections
 
 
 def _provenance(

@@ -44,6 +44,11 @@ INGESTION = Schema(
     ("cohort", "slide"),
     open=True,
 )
+SHARED = Schema(
+    "shared",
+    ("cohort", "rule", "severity", "slides", "splits", "detail"),
+    ("cohort", "rule", "slides"),
+)
 COMPLETION = Schema(
     "completion_scores",
     (
@@ -79,7 +84,7 @@ GENES = Schema(
     optional=("n", "symbol"),
 )
 SCHEMAS: Mapping[str, Schema] = {
-    schema.name: schema for schema in (COHORTS, INGESTION, COMPLETION, PREDICTION, GENES)
+    schema.name: schema for schema in (COHORTS, INGESTION, SHARED, COMPLETION, PREDICTION, GENES)
 }
 
 

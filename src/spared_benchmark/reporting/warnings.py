@@ -28,6 +28,25 @@ def data_warnings(wide: pd.DataFrame, ingestion: pd.DataFrame) -> list[str]:
     ]
 
 
+def split_warnings(shared: pd.DataFrame) -> list[str]:
+    """Return what splits and cohorts share, subjects in one line for all cohorts.
+
+    Args:
+        shared: One row per finding of the gate. Slides without an image are told by
+            `data_warnings`.
+    """
+    by_subject = shared[shared["rule"] == "same_subject"]
+    others = shared[~shared["rule"].isin(["same_subject", "no_image"])]
+    notes = [f"{row['cohort']}: {row['detail']}." for _, row in others.iterrows()]
+    if len(by_subject):
+        codes = list(dict.fromkeys(by_subject["cohort"]))
+        notes.append(
+            f"A subject has slides in several splits: {_listed(codes)}. Scores there tell of new "
+            "slides of known subjects, not of new subjects."
+        )
+    return notes
+
+
 def score_warnings(study: Study, completion: pd.DataFrame, prediction: pd.DataFrame) -> list[str]:
     """Return what limits the scores: validation scores, one seed, one assay, the protocol.
 

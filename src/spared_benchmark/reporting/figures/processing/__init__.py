@@ -1,0 +1,1 @@
+"""Figures of processing, one file per stage; `stages.py` draws them all."""
