@@ -9,7 +9,7 @@ from spared_benchmark.atomic import digest_of
 from spared_benchmark.catalog.complete import CompleteDataset
 from spared_benchmark.catalog.memory import remembered
 from spared_benchmark.settings_model import parsed
-from spared_benchmark.slides.preflight import missing_files
+from spared_benchmark.slides.preflight import missing_files, source_files
 from spared_benchmark.study import Cohort
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ class SlideSourceDataset(CompleteDataset[Any]):
 
     def fingerprint(self) -> str:
         """Return a digest of the definition and of the files' names, sizes and times."""
-        path = self._filepath
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        stats = [(file.name, file.stat()) for file in files if file.is_file()]
+        image = self._cohort.slides[self._slide].image
+        files = source_files(self._filepath, self._cohort.format, image)
+        stats = [(file.name, file.stat()) for file in files]
         found = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
         return digest_of([self._code, self._cohort, remembered(self._memory, found)])
 

@@ -51,7 +51,7 @@ def read_anndata_file(path: Path, image_name: str | None) -> Parts:
     diameter = float(factors.get("spot_diameter_fullres", 0)) or None
     image, image_scale, files = None, 1.0, [path]
     if image_name == "hires":
-        image, image_scale = _stored_image(library, path)
+        image, image_scale = stored_image(library, path)
     elif image_file is not None:
         files.append(image_file)
         image = read_image(image_file)
@@ -121,7 +121,19 @@ def _library(adata: AnnData) -> Mapping[str, Any]:
     return {}
 
 
-def _stored_image(library: Mapping[str, Any], path: Path) -> tuple[NDArray[np.uint8], float]:
+def stored_image(library: Mapping[str, Any], path: Path) -> tuple[NDArray[np.uint8], float]:
+    """Return the hires image of an entry of ``uns["spatial"]`` and its scale.
+
+    Args:
+        library: With ``images`` and ``scalefactors``.
+        path: The file that errors name.
+
+    Returns:
+        RGB uint8 ``(height, width, 3)``, and its pixels per full-resolution pixel.
+
+    Raises:
+        InputError: When there is no such image or scale, or its pixels are of another kind.
+    """
     image = library.get("images", {}).get("hires")
     scale = float(library.get("scalefactors", {}).get("tissue_hires_scalef", 0))
     if image is None or not scale > 0:

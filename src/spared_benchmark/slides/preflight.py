@@ -14,20 +14,43 @@ def missing_files(path: Path, slide_format: str, image: str | None) -> str | Non
     """Return what a slide lacks, as a sentence for a person, or None.
 
     Args:
-        path: The slide's folder, or its h5ad file.
+        path: The slide's folder, or its h5ad file; the cohort's with the format ``spared``.
         slide_format: Of the cohort.
         image: The image that the slide's definition names, ``hires`` or None.
     """
     if not path.exists():
         return f"{path} does not exist"
     if path.is_file():
-        return None if slide_format == "anndata" else f"{path} is a file; a folder is expected"
+        if slide_format == "spared" and not _has_image(path.parent, slide_format, image or "hires"):
+            return f"{path.parent} lacks the image {image}"
+        whole = slide_format in ("anndata", "spared")
+        return None if whole else f"{path} is a file; a folder is expected"
     lacking = _FORMATS[slide_format](path)
     if image is not None and not _has_image(path, slide_format, image):
         picture = "spatial/tissue_hires_image.png" if slide_format == "space_ranger" else "an image"
         name = picture if image == "hires" else image
         lacking.append(f"the image {name} (a slide that has none says image: null)")
     return f"{path} lacks {', '.join(lacking)}" if lacking else None
+
+
+def source_files(path: Path, slide_format: str, image: str | None) -> list[Path]:
+    """Return the files that a slide is read from, those that are there.
+
+    A folder is read whole, but with the format ``spared``: beside ``adata.h5ad`` may lie other
+    files of the published collection, and images of other slides.
+    """
+    if slide_format != "spared":
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        return [file for file in files if file.is_file()]
+    folder = path if path.is_dir() else path.parent
+    found = [path] if path.is_file() else _published(folder)
+    named = [] if image in (None, "hires") else [folder / str(image)]
+    return [file for file in [*found, *named] if file.is_file()]
+
+
+def _published(folder: Path) -> list[Path]:
+    usual = folder / "adata.h5ad"
+    return [usual] if usual.is_file() else sorted(folder.glob("*.h5ad"))
 
 
 def _space_ranger(path: Path) -> list[str]:
@@ -52,13 +75,22 @@ def _anndata(path: Path) -> list[str]:
     return [] if any(path.glob("*.h5ad")) else ["an h5ad file"]
 
 
-_FORMATS = {"space_ranger": _space_ranger, "legacy_st": _legacy_st, "anndata": _anndata}
+def _spared(path: Path) -> list[str]:
+    return [] if _published(path) else ["adata.h5ad"]
+
+
+_FORMATS = {
+    "space_ranger": _space_ranger,
+    "legacy_st": _legacy_st,
+    "anndata": _anndata,
+    "spared": _spared,
+}
 
 
 def _has_image(path: Path, slide_format: str, image: str) -> bool:
     if image != "hires":
         return (path / image).is_file()
-    if slide_format == "anndata":
+    if slide_format in ("anndata", "spared"):
         return True  # it lies within the file, which is not opened here
     if slide_format == "space_ranger":
         return (path / "spatial" / "tissue_hires_image.png").is_file()

@@ -9,6 +9,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from spared_benchmark.errors import ContractError
+from spared_benchmark.slides.stored_patches import StoredPatches
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,13 @@ class RawSlide:
         image: RGB uint8 ``(height, width, 3)``; None for a slide without image.
         image_scale: Image pixels per full-resolution pixel; positions in the image are
             ``obsm["spatial"] * image_scale``.
+        patches: Patches that came with the slide, where its source has cut them already.
     """
 
     adata: AnnData
     image: NDArray[np.uint8] | None
     image_scale: float = 1.0
+    patches: StoredPatches | None = None
 
     def __post_init__(self) -> None:
         if self.image is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from spared_benchmark.errors import ConfigurationError, nearest
@@ -10,6 +11,7 @@ from spared_benchmark.slides.assemble import assemble
 from spared_benchmark.slides.legacy_st import read_legacy_st
 from spared_benchmark.slides.raw import RawSlide
 from spared_benchmark.slides.space_ranger import read_space_ranger
+from spared_benchmark.slides.spared_file import read_spared_slide
 from spared_benchmark.study import Cohort
 
 _READERS = {
@@ -23,7 +25,7 @@ def read_slide(path: Path, cohort: Cohort, code: str, slide: str) -> RawSlide:
     """Read one slide.
 
     Args:
-        path: The slide's folder or file.
+        path: The slide's folder or file; the cohort's in the format ``spared``.
         cohort: Its format, lattice and the definition of the slide.
         code: Of the cohort.
         slide: A key of ``cohort.slides``.
@@ -39,5 +41,9 @@ def read_slide(path: Path, cohort: Cohort, code: str, slide: str) -> RawSlide:
         known = ", ".join(cohort.slides)
         msg = f"cohort {code}: no slide {slide!r}{nearest(slide, cohort.slides)}; it has {known}"
         raise ConfigurationError(msg)
-    parts = _READERS[cohort.format](Path(path), cohort.slides[slide].image)
+    image = cohort.slides[slide].image
+    if cohort.format == "spared":
+        parts, patches = read_spared_slide(Path(path), slide, image)
+        return replace(assemble(parts, cohort, code, slide), patches=patches)
+    parts = _READERS[cohort.format](Path(path), image)
     return assemble(parts, cohort, code, slide)
