@@ -141,6 +141,33 @@ def test_a_source_belongs_to_one_slide():
     assert "two slides have the same source: A" in problems(cohort={"slides": slides})
 
 
+def in_two_cohorts(gate=None):
+    named = {f"V10S29-134_{place}": COHORT["slides"][place] for place in "AB"}
+    study = {**STUDY, "cohorts": ["MINE", "PART"], "gate": gate or {}}
+    files = {"study": study, "MINE": {**COHORT, "slides": {**COHORT["slides"], **named}}}
+    part = {**COHORT, "folder": "elsewhere", "slides": named}
+    return Configuration.parse("base", {**files, "PART": part}, deepcopy(PARAMETERS))
+
+
+def test_a_cohort_within_another_is_a_warning(caplog):
+    assert list(in_two_cohorts().cohorts) == ["MINE", "PART"]
+
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "2 of the 5 slides of MINE and 2 of the 2 slides of PART are the same" in caplog.text
+
+
+def test_a_cohort_within_another_is_an_error_by_rule():
+    with pytest.raises(ConfigurationError, match=r"study\.gate\.same_cohort: 2 of the 5 slides"):
+        in_two_cohorts(gate={"same_cohort": "error"})
+
+
+def test_the_gate_knows_two_severities():
+    message = problems(study={"gate": {"same_slide": "note", "same_subjects": "error"}})
+
+    assert "study.gate.same_slide: Input should be 'error' or 'warning'" in message
+    assert "study.gate.same_subjects: unknown key (did you mean 'same_subject'?)" in message
+
+
 def test_a_study_among_the_parameters_is_not_passed_over():
     files = {"study": STUDY, "MINE": COHORT}
     parameters = {**PARAMETERS, "study": {"protocol": "transductive"}}
@@ -179,3 +206,59 @@ def test_weights_of_an_encoder_are_known_by_their_content(tmp_path):
         digests.add(parameters["encoders"]["random"]["weights_digest"])
 
     assert len(digests) == 2
+
+
+def test_a_gene_file_is_read_and_processing_follows_its_content(tmp_path):
+    file, moved = tmp_path / "panel.txt", tmp_path / "lists" / "moved.csv"
+    moved.parent.mkdir()
+    file.write_text("# ours\nERBB2\n\nENSG00000000003.4\n")
+    moved.write_text("ERBB2,oncogene\nENSG00000000003.4,other\n")
+    first = parse(cohort={"gene_file": str(file)})
+    second = parse(cohort={"gene_file": str(moved)})
+
+    assert first.cohorts["MINE"].gene_names == ("ERBB2", "ENSG00000000003.4")
+    assert first.parameters()["curated"] == second.parameters()["curated"]
+    assert first.cohorts["MINE"].of_slide("A") == parse().cohorts["MINE"].of_slide("A")
+    file.write_text("ERBB2\n")
+    third = parse(cohort={"gene_file": str(file)})
+    assert first.parameters()["curated"] != third.parameters()["curated"]
+
+
+def test_a_gene_file_is_relative_to_the_project(tmp_path):
+    (tmp_path / "panel.txt").write_text("ERBB2\n")
+    files = {"study": STUDY, "MINE": {**COHORT, "gene_file": "panel.txt"}}
+    configuration = Configuration.parse("base", files, deepcopy(PARAMETERS), tmp_path)
+
+    assert configuration.cohorts["MINE"].gene_names == ("ERBB2",)
+
+
+def test_bad_gene_files_are_problems_of_the_configuration(tmp_path):
+    absent = tmp_path / "absent.txt"
+
+    message = problems(
+        cohort={"gene_file": str(absent), "gene_names": ["ERBB2"]}, completion={"asays": 3}
+    )
+    assert f"MINE.gene_file: the file {absent} does not exist; give a text file" in message
+    assert "MINE.gene_names: is filled in from a file" in message
+    assert "completion.asays" in message, "told with the other problems"
+    absent.write_text("# none\n")
+    assert "names no gene" in problems(cohort={"gene_file": str(absent)})
+
+
+PUBLISHED = {**COHORT, "format": "spared"}
+
+
+def test_published_files_are_transductive_and_hold_tpm():
+    message = problems(cohort=PUBLISHED, processing={"normalisation": "cpm"})
+
+    assert "study.protocol: 'inductive' cannot be kept by MINE" in message
+    assert "processing.normalisation: 'cpm' cannot be kept by MINE" in message
+    assert parse(cohort=PUBLISHED, study={"protocol": "transductive"}).cohorts["MINE"]
+
+
+def test_published_slides_have_no_source_and_are_not_simulated():
+    slides = {**COHORT["slides"], "A": {"subject": "P1", "split": "train", "source": "a"}}
+    study = {"protocol": "transductive"}
+    assert "have no 'source'" in problems(study, {**PUBLISHED, "slides": slides})
+    simulated = {**PUBLISHED, "organism": "simulated", "simulation": {}}
+    assert "'spared' is read and not written" in problems(study, simulated)

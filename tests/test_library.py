@@ -6,7 +6,7 @@ import pytest
 import spared_benchmark as sb
 from spared_benchmark.errors import ConfigurationError, InputError
 from spared_benchmark.simulation import simulate_slide, simulated_gene_lengths, write_slide
-from spared_benchmark.study import Cohort
+from spared_benchmark.study import Cohort, ProcessingSettings
 
 COHORT = Cohort.model_validate(
     {
@@ -55,6 +55,40 @@ def test_without_gene_lengths_both_ways_are_named(slides, monkeypatch):
     monkeypatch.delenv("SPARED_GENE_LENGTHS", raising=False)
     with pytest.raises(InputError, match=r"gene_lengths .*SPARED_GENE_LENGTHS"):
         sb.process(slides)
+
+
+def test_genes_may_be_named_in_a_file(slides, tmp_path):
+    named = LENGTHS["symbol"].iloc[:5].tolist()
+    file = tmp_path / "panel.txt"
+    file.write_text("\n".join([*named, "NOT_THERE"]))
+
+    cohort = sb.process(slides, genes=None, gene_file=file, gene_lengths=LENGTHS)
+
+    assert sorted(cohort.var["symbol"]) == sorted(named)
+    with pytest.raises(InputError, match=r"panel2\.txt does not exist"):
+        sb.process(slides, gene_file=tmp_path / "panel2.txt", gene_lengths=LENGTHS)
+
+
+def test_counts_per_million_need_no_gene_lengths(slides, monkeypatch, tmp_path):
+    settings = ProcessingSettings(normalisation="cpm")
+    monkeypatch.delenv("SPARED_GENE_LENGTHS", raising=False)
+
+    cohort = sb.process(slides, genes=8, settings=settings)
+
+    assert set(cohort.var["gene_length"]) == {1}
+    monkeypatch.setenv("SPARED_GENE_LENGTHS", str(tmp_path))
+    assert sb.process(slides, genes=8, settings=settings).var_names.equals(cohort.var_names)
+
+
+def test_an_annotation_is_measured(slides, tmp_path):
+    row = 'chr1\t.\texon\t1\t{}\t.\t+\t.\tgene_id "{}"; gene_name "{}";\n'
+    genes = LENGTHS[["length", "gene_id", "symbol"]].itertuples(index=False)
+    annotation = tmp_path / "mine.gtf"
+    annotation.write_text("".join(row.format(*gene) for gene in genes))
+
+    measured = sb.process(slides, genes=8, gene_lengths=annotation)
+
+    assert measured.var.equals(sb.process(slides, genes=8, gene_lengths=LENGTHS).var)
 
 
 def test_scores_count_measured_entries_only():

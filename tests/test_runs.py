@@ -1,5 +1,6 @@
 """Whole runs of a small study: what exists is not made again, and what is stale is."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,7 @@ REPORTING = {
     "collect_completion_scores",
     "collect_prediction_scores",
     "collect_gene_scores",
+    "find_shared",
     "draw_figures",
     "write_report",
 }
@@ -219,6 +221,32 @@ def test_ones_own_cohort_is_one_file(finished):
         aside.rename(raw)
     cohorts = pd.read_parquet(finished.root / "data/08_reporting/base/cohorts.parquet")
     assert set(cohorts["cohort"]) == {"MINE"}, "results outlive the disk with the raw data"
+
+
+def test_a_slide_in_two_splits_ends_the_run_before_processing(finished):
+    """One section's folder under two names, as after a slip of the hand."""
+    raw, twins = finished.root / "data/01_raw/SMALL", finished.root / "data/01_raw/TWINS"
+    for source, name in (("A", "A"), ("B", "B"), ("A", "C")):
+        shutil.copytree(raw / source, twins / name)
+    study = STUDY.replace("SMALL", "TWINS").replace("organism: simulated", "organism: human")
+    lines = [line for line in study.splitlines() if "simulation:" not in line]
+    finished.add_study("twins", "\n".join(lines))
+    finished.write("conf/twins/parameters_processing.yml", "processing: {normalisation: cpm}\n")
+
+    refused = finished.kedro("run", "--env=twins", "--pipelines=ingestion,processing", check=False)
+
+    assert refused.returncode != 0
+    said = refused.stdout + refused.stderr
+    assert "TWINS: same_slide: A (train), C (test) have the same files" in said
+    assert "TWINS: same_image: A (train), C (test) have the same pixels" in said
+    assert "study.gate: {same_slide: warning, same_image: warning}" in said
+    assert not list(finished.root.glob("data/03_primary/twins/TWINS/expression*"))
+    gate = "  gate: {same_slide: warning, same_image: warning}"
+    finished.add_study("twins", "\n".join(lines).replace("\nTWINS:", f"\n{gate}\nTWINS:"))
+    allowed = finished.kedro("run", "--env=twins", "--pipelines=ingestion,reporting")
+    assert "TWINS: same_slide: A (train), C (test) have the same files" in allowed.stdout
+    page = (finished.root / "data/08_reporting/twins/report.html").read_text()
+    assert "TWINS: A (train), C (test) have the same files." in page
 
 
 def in_training(log, trials):

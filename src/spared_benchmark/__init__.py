@@ -22,6 +22,7 @@ _PUBLIC = {
     "load_completer": "spared_benchmark.library",
     "predictors": "spared_benchmark.prediction",
     "process": "spared_benchmark.library",
+    "read_published": "spared_benchmark.library",
     "read_slide": "spared_benchmark.library",
 }
 

@@ -6,16 +6,22 @@ any node runs, and every problem found is reported at once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from spared_benchmark.atomic import file_digest
+from spared_benchmark.cohort_selection import (
+    impossible_processing,
+    selected_cohorts,
+    shared_slides,
+)
 from spared_benchmark.completion import completers
-from spared_benchmark.errors import ConfigurationError, nearest
+from spared_benchmark.errors import nearest
 from spared_benchmark.prediction import predictors
-from spared_benchmark.settings_model import Model, Settings, parse
+from spared_benchmark.problems import Problems
+from spared_benchmark.settings_model import Settings
 from spared_benchmark.study import (
     BenchmarkSettings,
     Cohort,
@@ -23,7 +29,6 @@ from spared_benchmark.study import (
     EncoderSettings,
     ProcessingSettings,
     ReportSettings,
-    SlideDefinition,
     Study,
 )
 
@@ -64,7 +69,11 @@ class Configuration:
 
     @classmethod
     def parse(
-        cls, name: str, study_files: Mapping[str, Any], parameters: Mapping[str, Any]
+        cls,
+        name: str,
+        study_files: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        project: Path = Path(),
     ) -> Configuration:
         """Check everything that was read from YAML.
 
@@ -72,11 +81,12 @@ class Configuration:
             name: The study's environment.
             study_files: The key ``study`` and one key for each cohort of the library.
             parameters: One key for each of processing, completion, benchmark and reporting.
+            project: The folder that files named in a cohort's definition are relative to.
 
         Raises:
             ConfigurationError: With every problem, one line each.
         """
-        problems = _Problems()
+        problems = Problems()
         study = problems.parse(Study, study_files.get("study", {}), "study")
         sections = {
             section: problems.parse(model, parameters.get(section) or {}, section)
@@ -89,9 +99,11 @@ class Configuration:
         cohorts: dict[str, Cohort] = {}
         if study is not None:
             problems.extend(_unknown_names(study))
-            cohorts = _selected_cohorts(study, study_files, problems)
+            cohorts = selected_cohorts(study, study_files, project, problems)
+            problems.extend(shared_slides(study, cohorts))
         if study is not None and all(sections.values()):
             problems.extend(_unknown_methods(study, sections["completion"], sections["benchmark"]))
+            problems.extend(impossible_processing(study, cohorts, sections["processing"]))
         problems.raise_any(name)
         return cls(name, study, cohorts, **sections)  # type: ignore[arg-type]
 
@@ -166,79 +178,6 @@ _MODELS: tuple[type[Settings], ...] = (
     BenchmarkSettings,
     ReportSettings,
 )
-
-
-class _Problems:
-    """Collects problems so that all can be told at once."""
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-
-    def parse(self, model: type[Model], content: Any, where: str) -> Model | None:
-        result, lines = parse(model, content, where)
-        self._lines += lines
-        return result
-
-    def add(self, line: str) -> None:
-        self._lines.append(line)
-
-    def extend(self, lines: Iterable[str]) -> None:
-        self._lines.extend(lines)
-
-    def raise_any(self, name: str) -> None:
-        if self._lines:
-            count = len(self._lines)
-            head = f"the configuration of the study '{name}' has {count} problem(s):"
-            raise ConfigurationError("\n  - ".join([head, *self._lines]))
-
-
-def _selected_cohorts(
-    study: Study, files: Mapping[str, Any], problems: _Problems
-) -> dict[str, Cohort]:
-    library = [key for key in files if key != "study"]
-    for key in library:
-        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", key):
-            hint = nearest(key, ["study"])
-            problems.add(f"{key}: neither 'study' nor a cohort's code such as MY_COHORT{hint}")
-    selected: dict[str, Cohort] = {}
-    for code in study.cohorts:
-        if code not in files:
-            known = ", ".join(sorted(library))
-            problems.add(
-                f"study.cohorts: no cohort {code!r}{nearest(code, library)}; there are {known}"
-            )
-            continue
-        content = _without(files[code], study.leave_out.get(code, ()), code, problems)
-        cohort = problems.parse(Cohort, content, code)
-        if cohort is not None:
-            selected[code] = cohort
-            splits = {slide.split for slide in cohort.slides.values()}
-            for split in ("train", "val"):
-                if split not in splits:
-                    problems.add(f"{code}: no slide has the split {split!r}; it is needed")
-    for code in sorted(set(study.leave_out) - set(study.cohorts)):
-        problems.add(f"study.leave_out.{code}: not a cohort of this study")
-    return selected
-
-
-def _without(content: Any, left_out: Iterable[str], code: str, problems: _Problems) -> Any:
-    if not isinstance(content, Mapping) or not isinstance(content.get("slides"), Mapping):
-        return content
-    slides = dict(content["slides"])
-    for slide in left_out:
-        if slide not in slides:
-            problems.add(f"study.leave_out.{code}: no slide {slide!r}{nearest(slide, slides)}")
-        slides.pop(slide, None)
-    known = SlideDefinition.model_fields
-    for slide, definition in slides.items():
-        if isinstance(definition, Mapping) and "split" not in definition:
-            typo = next((key for key in definition if key not in known), None)
-            hint = f" (it has an unknown key {typo!r})" if typo else ""
-            problems.add(
-                f"{code}.slides.{slide}: the slide is in no split{hint}; "
-                "write split: train, val or test, or leave it out in study.leave_out"
-            )
-    return {**content, "slides": slides}
 
 
 def _unknown_names(study: Study) -> list[str]:

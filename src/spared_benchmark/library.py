@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import ArrayLike
 
-__all__ = ["completers", "evaluate", "load_completer", "process", "read_slide"]
+__all__ = ["completers", "evaluate", "load_completer", "process", "read_published", "read_slide"]
 
 
 def read_slide(
@@ -80,7 +80,8 @@ def read_slide(
 def process(
     slides: Sequence[AnnData],
     *,
-    genes: int = 128,
+    genes: int | None = 128,
+    gene_file: str | Path | None = None,
     gene_lengths: pd.DataFrame | str | Path | None = None,
     batch_key: str = "slide",
     splits: Mapping[str, Split] | None = None,
@@ -91,9 +92,12 @@ def process(
 
     Args:
         slides: What `read_slide` returns.
-        genes: Genes to keep, the highest by Moran's I.
-        gene_lengths: Columns gene_id, symbol and length, or the file that holds them;
-            ``gene_lengths_<organism>.tsv.gz`` in the folder SPARED_GENE_LENGTHS when not given.
+        genes: Genes to keep, the highest by Moran's I; None keeps all that may be chosen.
+        gene_file: Names of the genes that may be chosen, one a line (Ensembl ids or symbols);
+            those that are expressed widely enough when not given.
+        gene_lengths: Columns gene_id, symbol and length, or the file that holds them, or an
+            annotation (``.gtf``, ``.gtf.gz``) to measure; ``gene_lengths_<organism>.tsv.gz`` in
+            the folder SPARED_GENE_LENGTHS when not given.
         batch_key: ``slide`` or ``subject``: what ComBat takes for a batch.
         splits: ``train``, ``val`` or ``test`` by slide; all train when not given.
         protocol: ``inductive`` (fitted on train slides) or ``transductive`` (on all).
@@ -105,9 +109,9 @@ def process(
 
     Raises:
         ConfigurationError: When ``splits`` names an unknown slide, or two slides are called alike.
-        InputError: When there are no gene lengths.
+        InputError: When there are no gene lengths, or the gene file names no gene of the slides.
     """
-    from spared_benchmark.expression.gene_lengths import read_lengths
+    from spared_benchmark.expression.gene_file import read_gene_file
     from spared_benchmark.expression.process import process as run
 
     headers = {str(slide.uns["slide"]["slide"]): slide.uns["slide"] for slide in slides}
@@ -129,16 +133,42 @@ def process(
             for name, header in headers.items()
         },
         genes=genes,
+        gene_names=() if gene_file is None else read_gene_file(Path(gene_file)),
         batch_key=batch_key,
         **{key: str(first[key]) for key in ("organism", "lattice", "tissue", "licence")},
     )
-    if gene_lengths is None:
-        gene_lengths = _lengths_file(str(first["organism"]))
-    if isinstance(gene_lengths, str | Path):
-        gene_lengths = read_lengths(Path(gene_lengths))
-    loaders = dict(zip(headers, map(_loader, slides), strict=True))
     options = settings or ProcessingSettings()
-    return run(loaders, cohort, "library", protocol, options, gene_lengths).expression
+    lengths = _lengths(gene_lengths, str(first["organism"]), options)
+    loaders = dict(zip(headers, map(_loader, slides), strict=True))
+    return run(loaders, cohort, "library", protocol, options, lengths).expression
+
+
+def read_published(
+    path: str | Path,
+    *,
+    organism: Organism = "human",
+    lattice: Lattice = "hexagonal",
+    batch_key: str = "slide",
+) -> AnnData:
+    """Take over a cohort of the published SpaRED collection, with nothing processed anew.
+
+    Args:
+        path: The file ``adata.h5ad``, or its folder.
+        organism: ``human`` or ``mouse``.
+        lattice: ``hexagonal``, ``square`` or ``diamond``.
+        batch_key: What the file's ComBat took for a batch: ``slide`` or ``subject``.
+
+    Returns:
+        As `process` returns it; slides, subjects and splits are those of the file.
+
+    Raises:
+        InputError: When the file lacks a key, or a key does not hold what it promises.
+    """
+    from spared_benchmark.expression.adopt import adopt, definitions_of
+
+    facts = {"organism": organism, "lattice": lattice, "tissue": "unknown", "licence": "unknown"}
+    cohort = _cohort(definitions_of(Path(path)), format="spared", batch_key=batch_key, **facts)
+    return adopt(Path(path), cohort, "library", "transductive").expression
 
 
 def evaluate(
@@ -168,15 +198,25 @@ def _cohort(slides: dict[str, SlideDefinition], **fields: Any) -> Cohort:
     return parsed(Cohort, {**given, **fields, "slides": slides}, "slides")
 
 
-def _lengths_file(organism: str) -> Path:
-    folder, file = os.environ.get("SPARED_GENE_LENGTHS"), f"gene_lengths_{organism}.tsv.gz"
-    if folder is None:
-        msg = (
-            f"no gene lengths: give gene_lengths (a table or its file), or name the folder that "
-            f"holds {file} in SPARED_GENE_LENGTHS"
-        )
-        raise InputError(msg)
-    return Path(folder) / file
+def _lengths(
+    given: pd.DataFrame | str | Path | None, organism: str, settings: ProcessingSettings
+) -> pd.DataFrame | None:
+    from spared_benchmark.expression.gene_lengths import measure_gtf, read_lengths
+
+    if given is None:
+        folder, file = os.environ.get("SPARED_GENE_LENGTHS"), f"gene_lengths_{organism}.tsv.gz"
+        given = None if folder is None else Path(folder) / file
+        if settings.normalisation == "cpm" and (given is None or not given.exists()):
+            return None
+        if given is None:
+            msg = (
+                "no gene lengths: give gene_lengths (a table or its file), or name the folder that "
+                f"holds {file} in SPARED_GENE_LENGTHS"
+            )
+            raise InputError(msg)
+    if isinstance(given, str | Path):
+        return measure_gtf(Path(given)) if ".gtf" in Path(given).name else read_lengths(Path(given))
+    return given
 
 
 def _loader(slide: AnnData) -> Callable[[], AnnData]:

@@ -13,7 +13,8 @@ Split = Literal["train", "val", "test"]
 Lattice = Literal["hexagonal", "square", "diamond"]
 Protocol = Literal["transductive", "inductive"]
 Organism = Literal["human", "mouse", "simulated"]
-Format = Literal["space_ranger", "legacy_st", "anndata"]
+Format = Literal["space_ranger", "legacy_st", "anndata", "spared"]
+Severity = Literal["error", "warning"]
 Size = Literal["paper", "small", "tiny"]
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -33,6 +34,7 @@ class SlideDefinition(Settings):
         subject: The patient or animal it comes from.
         split: ``train``, ``val`` or ``test``.
         source: Folder or file below the cohort's folder; the slide's own name when not given.
+            The format ``spared`` has none: one file holds all slides, called as here.
         image: File name of the H&E image below ``source``; ``hires`` is the one that Space Ranger
             writes; null says that there is none: the slide then takes part in completion only.
     """
@@ -49,13 +51,20 @@ class FilterSettings(Settings):
     Attributes:
         spot_counts: A spot is kept when its total lies strictly between the two.
         gene_counts: A gene is kept when its total lies strictly between the two.
-        mean_fraction: Genes are kept, from the most to the least widely expressed, while the
-            mean of their expressed fractions is at least this.
+        rule: ``running_mean`` (the published library) or ``thresholds`` (the paper's text).
+        mean_fraction: Of ``running_mean``: genes are kept, from the most to the least widely
+            expressed, while the mean of their expressed fractions is at least this.
+        slide_fraction: Of ``thresholds``: the least share of spots that express a gene, on
+            every slide.
+        overall_fraction: Of ``thresholds``: the same over all spots together.
     """
 
     spot_counts: tuple[float, float] = (10, 1_000_000)
     gene_counts: tuple[float, float] = (10, 1_000_000)
+    rule: Literal["running_mean", "thresholds"] = "running_mean"
     mean_fraction: Fraction = 0.7
+    slide_fraction: Annotated[float, Field(ge=0, le=1)] = 0.3
+    overall_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     @field_validator("spot_counts", "gene_counts")
     @classmethod
@@ -111,9 +120,14 @@ class Cohort(Settings):
         title: What a reader sees.
         organism: Chooses the table of gene lengths.
         lattice: How the spots lie.
-        genes: Genes to keep, the highest by Moran's I.
+        genes: Genes to keep, the highest by Moran's I; null keeps every gene that may be chosen.
+        gene_file: Names of the genes that may be chosen, one a line (Ensembl ids or symbols): it
+            takes the place of the filter's rule. Relative to the folder of the project.
+        gene_names: What that file holds; filled in, not written by hand.
         batch_key: What ComBat takes for a batch.
-        folder: Below the root of raw data; the cohort's code when not given.
+        folder: Below the root of raw data; the cohort's code when not given. With the format
+            ``spared`` it holds ``adata.h5ad``, or is the file itself.
+        resplit: Of the format ``spared``: slides may be in other splits than the file has them in.
         pitch_um: Centre-to-centre distance of neighbouring spots, µm.
     """
 
@@ -122,11 +136,14 @@ class Cohort(Settings):
     tissue: str
     lattice: Lattice
     format: Format
-    genes: Annotated[int, Field(ge=1)] = 128
+    genes: Annotated[int, Field(ge=1)] | None = 128
+    gene_file: str | None = None
+    gene_names: tuple[str, ...] = ()
     batch_key: Literal["slide", "subject"] = "slide"
     licence: str
     citation: str
     folder: str | None = None
+    resplit: bool = False
     pitch_um: Annotated[float, Field(gt=0)] | None = None
     filter: FilterSettings = FilterSettings()
     simulation: SimulationSettings | None = None
@@ -138,12 +155,26 @@ class Cohort(Settings):
         if (self.simulation is not None) != (self.organism == "simulated"):
             msg = "'simulation' belongs to the organism 'simulated' and to no other"
             raise ValueError(msg)
+        if self.format == "spared":
+            self._check_one_file()
         sources = [(one.source or slide).rstrip("/") for slide, one in self.slides.items()]
         twice = sorted({source for source in sources if sources.count(source) > 1})
         if twice:
             msg = f"two slides have the same source: {', '.join(twice)}"
             raise ValueError(msg)
         return self
+
+    def _check_one_file(self) -> None:
+        if self.simulation is not None:
+            msg = "the format 'spared' is read and not written: simulated slides have another"
+            raise ValueError(msg)
+        with_source = [slide for slide, one in self.slides.items() if one.source is not None]
+        if with_source:
+            msg = (
+                "slides of the format 'spared' have no 'source': the cohort's 'folder' names the "
+                f"one file that holds them all; found one for {', '.join(with_source)}"
+            )
+            raise ValueError(msg)
 
     @property
     def pitch(self) -> float:
@@ -159,7 +190,7 @@ class Cohort(Settings):
 
     def curated(self) -> Cohort:
         """Return what processing depends on, the rest neutral."""
-        chosen = ("genes", "batch_key", "filter", "published")
+        chosen = ("genes", "gene_names", "batch_key", "filter", "published", "resplit")
         return Cohort(
             **{**self._neutral(), **{name: getattr(self, name) for name in chosen}},
             slides={
@@ -205,13 +236,20 @@ class ProcessingSettings(Settings):
     """See `spared_benchmark.expression`.
 
     Attributes:
+        normalisation: ``tpm``, or ``cpm`` for those who hold that counts of 3' ends must not be
+            divided by gene lengths: every gene then counts as one base long and needs no length.
         rank_on: Moran's I is taken of the median-completed values (the library) or of
             ``log_tpm`` with its zeros (the paper's text).
+        published: For parity with the published library and nothing else: its neighbours by pixel
+            distance, as squidpy before 1.4 (``old``) or since (``new``) lists them, its ComBat
+            with the fault in the scales, its order of equally ranked genes.
         context_genes: Chosen and next-ranked genes together that the context file may hold.
     """
 
+    normalisation: Literal["tpm", "cpm"] = "tpm"
     median_hops: Annotated[int, Field(ge=1, le=8)] = 4
     rank_on: Literal["median", "log_tpm"] = "median"
+    published: Literal["old", "new"] | None = None
     context_genes: Annotated[int, Field(ge=1)] = 1024
 
 
@@ -263,6 +301,22 @@ class ReportSettings(Settings):
     maps: Annotated[int, Field(ge=1, le=20)] = 3
 
 
+class GateSettings(Settings):
+    """What happens when two splits or two cohorts share something: the run ends, or is warned.
+
+    Attributes:
+        same_subject: One subject has slides in several splits, as in most published cohorts.
+        same_slide: The same counts or files in several splits.
+        same_image: Images of several splits that cannot be told apart by a perceptual hash.
+        same_cohort: One cohort's slides are another's, so averages count them twice.
+    """
+
+    same_subject: Severity = "warning"
+    same_slide: Severity = "error"
+    same_image: Severity = "error"
+    same_cohort: Severity = "warning"
+
+
 class Study(Settings):
     """Which cohorts, by which protocol, completed and predicted by which methods.
 
@@ -271,6 +325,7 @@ class Study(Settings):
         controls: Predictors that stand beside the others and are never ranked.
         targets: ``raw``, ``measured`` or a completer's name: what predictors are trained on.
         leave_out: Slides that do not take part, by cohort.
+        gate: What splits and cohorts may share.
     """
 
     title: str
@@ -282,3 +337,4 @@ class Study(Settings):
     predictors: tuple[str, ...] = ()
     targets: Annotated[tuple[str, ...], Field(min_length=1)] = ("raw", "measured")
     leave_out: dict[Code, tuple[str, ...]] = Field(default_factory=dict)
+    gate: GateSettings = GateSettings()

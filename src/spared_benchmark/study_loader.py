@@ -64,7 +64,10 @@ class StudyConfigLoader(OmegaConfigLoader):
             try:
                 parameters = super().__getitem__("parameters")
                 studies = self["study"]
-                self._configuration = Configuration.parse(self.study_name, studies, parameters)
+                project = Path(self.conf_source).parent
+                self._configuration = Configuration.parse(
+                    self.study_name, studies, parameters, project
+                )
             except (ConfigurationError, MissingConfigException) as error:
                 raise RunRefusedError(str(error)) from error
             except (YAMLError, TypeError, ValueError) as error:
@@ -82,10 +85,20 @@ class StudyConfigLoader(OmegaConfigLoader):
         return self._globals[name]
 
     def _sources(self) -> dict[str, Any]:
-        return {
+        files = {
+            f"{code}.source": {
+                "type": "spared_benchmark.catalog.spared_source.SparedSourceDataset",
+                "filepath": str(self._folder(code, cohort)),
+                "memory": str(self._data / "02_intermediate" / code / ".source.json"),
+                "metadata": {"kedro-viz": {"layer": "01_raw"}},
+            }
+            for code, cohort in self.configuration.cohorts.items()
+            if cohort.format == "spared"
+        }
+        return files | {
             f"{code}.source_{slide}": {
                 "type": "spared_benchmark.catalog.slide_source.SlideSourceDataset",
-                "filepath": str(self._root(cohort) / (cohort.folder or code) / (source or slide)),
+                "filepath": str(self._place(code, cohort, slide)),
                 "code": code,
                 "slide": slide,
                 "cohort": cohort.of_slide(slide).model_dump(mode="json"),
@@ -93,8 +106,18 @@ class StudyConfigLoader(OmegaConfigLoader):
                 "metadata": {"kedro-viz": {"layer": "01_raw"}},
             }
             for code, cohort in self.configuration.cohorts.items()
-            for slide, source in ((name, one.source) for name, one in cohort.slides.items())
+            for slide in cohort.slides
         }
+
+    def _place(self, code: str, cohort: Cohort, slide: str) -> Path:
+        """Return where a slide is read from; published files hold all slides of a cohort."""
+        folder = self._folder(code, cohort)
+        if cohort.format == "spared":
+            return folder
+        return folder / (cohort.slides[slide].source or slide)
+
+    def _folder(self, code: str, cohort: Cohort) -> Path:
+        return self._root(cohort) / (cohort.folder or code)
 
     @property
     def _data(self) -> Path:

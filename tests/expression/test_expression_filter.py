@@ -72,6 +72,61 @@ def test_gene_limits_are_strict_and_come_before_the_running_mean():
     ]
 
 
+def test_thresholds_ask_every_slide_and_all_spots():
+    slides = {"a": made_of([0.9, 0.3, 0.4, 0.2], 10), "b": made_of([0.8, 0.9, 0.4, 1.0], 10)}
+    settings = FilterSettings(rule="thresholds", slide_fraction=0.3, overall_fraction=0.6)
+    chosen = filter_genes(slides, names(4), settings)
+    assert chosen.kept.tolist() == [True, True, False, False], "limits that are met exactly count"
+    looser = settings.model_copy(update={"overall_fraction": 0.4})
+    assert filter_genes(slides, names(4), looser).kept.tolist() == [True, True, True, False]
+
+
+def test_thresholds_keep_the_limits_on_totals():
+    settings = FilterSettings(rule="thresholds", gene_counts=(10, 50), slide_fraction=0)
+    slide = made_of([1.0, 1.0, 1.0, 0.4], totals=np.array([50, 10, 11, 20]))
+    chosen = filter_genes({"s": slide}, names(4), settings)
+    assert chosen.kept.tolist() == [False, False, True, False]
+    assert chosen.limits.tolist() == [True, True, False, False]
+    assert chosen.narrow.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("rule", ["running_mean", "thresholds"])
+def test_every_gene_stays_or_leaves_for_one_reason(rule):
+    rng = np.random.default_rng(0)
+    slides = {
+        name: made_of(rng.random(200), spots=50, totals=rng.integers(0, 40, 200)) for name in "ab"
+    }
+    chosen = filter_genes(slides, names(200), FilterSettings(rule=rule, mean_fraction=0.6))
+    reasons = np.stack([chosen.kept, chosen.limits, chosen.narrow])
+    assert (reasons.sum(axis=0) == 1).all()
+    assert reasons.any(axis=1).all()
+    assert np.array_equal(chosen.total, slides["a"].totals + slides["b"].totals)
+
+
+@pytest.mark.parametrize("rule", ["running_mean", "thresholds"])
+def test_named_genes_stay_whatever_their_counts_but_spots_are_limited_still(rule):
+    slide = made_of([0.1, 0.9, 0.0], totals=np.array([3, 99, 0]))
+    named = np.array([True, False, True])
+    settings = FilterSettings(rule=rule)
+    chosen = filter_genes({"s": slide}, names(3), settings, named)
+    assert chosen.kept.tolist() == [True, False, True]
+    assert chosen.narrow.tolist() == [False, True, False]
+    assert not chosen.limits.any()
+    empty = Tally(np.zeros(3, bool), *[np.zeros(3, np.int64)] * 3)
+    with pytest.raises(InputError, match=r"slide s: none of its 3 spots"):
+        filter_genes({"s": empty}, names(3), settings, named)
+
+
+def test_thresholds_that_nothing_meets_say_how_many_meet_each():
+    slides = {"a": made_of([0.9, 0.2, 0.4], 10), "b": made_of([0.1, 0.3, 0.4], 90)}
+    settings = FilterSettings(rule="thresholds", slide_fraction=0.4, overall_fraction=0.5)
+    with pytest.raises(
+        InputError,
+        match=r"of 3 genes 3 have.*1 are expressed in at least 0\.4.*and 0 in at least 0\.5",
+    ):
+        filter_genes(slides, names(3), settings)
+
+
 def test_nothing_left_says_what_was_found():
     with pytest.raises(InputError, match=r"no gene is left.*at most 0\.400.*at least 0\.7.*lower"):
         filter_genes({"s": made_of([0.4, 0.3])}, names(2), FilterSettings())

@@ -207,15 +207,46 @@ def test_neither_the_order_of_slides_nor_that_of_genes_matters():
     assert np.array_equal(first.expression.layers["combat"], second.expression.layers["combat"])
 
 
-def test_each_slide_is_read_at_most_three_times():
+@pytest.mark.parametrize("protocol", ["transductive", "inductive"])
+def test_each_slide_is_read_twice(protocol):
     reads = []
 
     def loader(name):
         return lambda: reads.append(name) or SLIDES[name].copy()
 
     loaders = {name: loader(name) for name in SLIDES}
-    process(loaders, cohort(), "MADE", "inductive", ProcessingSettings(), LENGTHS)
-    assert {name: reads.count(name) for name in SLIDES} == {"A": 3, "B": 3, "C": 2, "D": 2}
+    process(loaders, cohort(), "MADE", protocol, ProcessingSettings(), LENGTHS)
+    assert {name: reads.count(name) for name in SLIDES} == dict.fromkeys(SLIDES, 2)
+
+
+def test_every_gene_and_every_spot_has_a_fate(processed):
+    genes, spots = processed.genes, processed.spots
+    assert set(genes["gene"]) == set(LENGTHS["gene_id"])
+    by_fate = {fate: set(rows["gene"]) for fate, rows in genes.groupby("fate")}
+    assert by_fate["chosen"] == set(processed.expression.var_names)
+    assert by_fate["context"] == set(processed.context.var_names)
+    assert set(by_fate) <= {"chosen", "context", "passed", "narrow", "limits"}
+    ranked = genes[genes["rank"].notna()].sort_values("rank")
+    assert ranked["gene"].tolist()[:12] == processed.expression.var_names.tolist()
+    assert ranked["rank"].tolist() == list(range(1, len(ranked) + 1))
+    assert (np.diff(ranked["moran"]) <= 0).all()
+    kept = spots[spots["fate"] == "kept"]
+    names = (kept["slide"] + "_" + kept["barcode"]).tolist()
+    assert names == processed.expression.obs_names.tolist()
+    assert np.array_equal(kept["library_size"], processed.expression.obs["library_size"])
+    assert len(spots) == sum(adata.n_obs for adata in SLIDES.values())
+    assert not spots.loc[spots["fate"] != "kept", "library_size"].any()
+    raw = np.concatenate([adata.X.sum(axis=1).A1 for adata in SLIDES.values()])
+    assert np.array_equal(spots["total_counts"], raw)
+
+
+def test_spots_outside_the_limits_are_low_or_high():
+    total = SLIDES["A"].X.sum(axis=1).A1
+    limits = float(np.quantile(total, 0.1)), float(np.quantile(total, 0.9))
+    spots = run(filter={"spot_counts": limits}).spots
+    of_slide = spots[spots["slide"] == "A"]
+    assert np.array_equal(of_slide["fate"] == "low", total <= limits[0])
+    assert np.array_equal(of_slide["fate"] == "high", total >= limits[1])
 
 
 def test_genes_that_one_slide_does_not_measure_are_left_out():
@@ -280,7 +311,45 @@ def test_names_may_be_symbols():
         named[name].var_names = adata.var["symbol"].tolist()
     result = run(named)
     assert numbers(result)["lengths_missing"] == 0
-    assert result.expression.var_names.tolist() == run().expression.var["symbol"].tolist()
+    assert result.expression.var.equals(run().expression.var)
+    assert np.array_equal(result.expression.layers["combat"], run().expression.layers["combat"])
+
+
+def test_counts_per_million_need_no_lengths():
+    settings = ProcessingSettings(normalisation="cpm")
+    result = run(settings=settings, lengths=None)
+    expression, context = result.expression, result.context
+    counts = np.concatenate([expression.layers["counts"], context.layers["counts"]], axis=1)
+    share = counts / counts.sum(axis=1, keepdims=True)
+    both = np.concatenate([expression.layers["log_tpm"], context.layers["log_tpm"]], axis=1)
+    assert both == pytest.approx(np.log2(1e6 * share + 1), abs=1e-4)
+    assert (expression.var["gene_length"] == 1).all()
+    assert numbers(result)["lengths_missing"] == 0
+
+
+def test_genes_may_be_named():
+    names = tuple(LENGTHS["gene_id"][20:45])
+    every = run(genes=None, gene_names=names)
+    assert set(every.expression.var_names) == set(names)
+    assert every.context.n_vars == 0
+    best = run(genes=8, gene_names=names)
+    assert best.expression.var_names.tolist() == every.expression.var_names.tolist()[:8]
+    assert set(every.genes["fate"]) == {"chosen", "narrow"}
+
+
+def test_thresholds_are_the_papers_text():
+    rule = {"rule": "thresholds", "slide_fraction": 0.4, "overall_fraction": 0.6}
+    genes = run(filter=rule).genes.set_index("gene")
+    wide = (genes["fraction_min"] >= 0.4) & (genes["fraction"] >= 0.6)
+    within = genes["total"].between(10, 1e6, inclusive="neither")
+    assert genes.index[genes["rank"].notna()].tolist() == genes.index[wide & within].tolist()
+    assert wide.any()
+    assert not wide.all()
+
+
+def test_parity_with_the_published_library_is_transductive():
+    with pytest.raises(ConfigurationError, match=r"published is 'new' in an inductive study"):
+        run(protocol="inductive", settings=ProcessingSettings(published="new"))
 
 
 def test_fewer_genes_than_asked_keeps_all_and_leaves_no_context(caplog, tmp_path):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,98 +11,82 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from spared_benchmark.expression.combat import fit_combat
-from spared_benchmark.expression.slide_spots import SlideSpots
+from spared_benchmark.expression.slide_spots import SlideSpots, median_completed
+from spared_benchmark.published.combat import published_combat
+from spared_benchmark.published.layers import add_published_layers
 from spared_benchmark.study import Cohort, ProcessingSettings, Protocol
 
 
-def expression_block(
-    spots: SlideSpots,
-    genes: NDArray[np.intp],
-    slide: str,
+def gather_expression(
+    slides: Mapping[str, SlideSpots],
+    chosen: NDArray[np.intp],
     cohort: Cohort,
     settings: ProcessingSettings,
 ) -> AnnData:
-    """Return one slide's rows of the expression, before batch correction.
+    """Put the slides' chosen genes under one another, before batch correction.
 
     Args:
-        spots: The slide.
-        genes: Positions of the chosen genes among the filtered ones ``(n_genes,)``.
-        slide: Its name.
-        cohort: Says its subject and split.
+        slides: By name, in the cohort's order.
+        chosen: Positions of the chosen genes among the filtered ones ``(n_genes,)``.
+        cohort: Says each slide's subject and split.
         settings: Of the median filter.
     """
-    definition = cohort.slides[slide]
-    counts, values = spots.dense_counts(genes), spots.log_tpm(genes)
-    median = spots.median_completed(values, cohort.lattice, settings.median_hops)
-    obs = spots.spots.set_axis([f"{slide}_{barcode}" for barcode in spots.spots.index])
-    who = {"slide": slide, "subject": definition.subject, "split": definition.split}
-    for position, (name, value) in enumerate(who.items()):
-        obs.insert(position, name, value)
+    shape = sum(len(slide.spots) for slide in slides.values()), chosen.size
+    layers = _empty_layers(shape) | {"median": np.empty(shape, dtype=np.float32)}
+    start = 0
+    for slide in slides.values():
+        rows = slice(start, start + len(slide.spots))
+        _fill(layers, rows, slide, chosen)
+        windows = slide.windows(cohort.lattice, settings)
+        layers["median"][rows] = median_completed(layers["log_tpm"][rows], windows)
+        start = rows.stop
+    obs = pd.concat([_described(slide, name, cohort) for name, slide in slides.items()])
+    for key in ("slide", "subject", "split"):
+        obs[key] = pd.Categorical(obs[key], categories=list(dict.fromkeys(obs[key])))
     return AnnData(
         obs=obs,
-        layers={"counts": counts, "log_tpm": values, "measured": counts > 0, "median": median},
-        obsm={"spatial": spots.spatial},
-        uns={"source_digest": spots.source_digest},
-        shape=values.shape,
+        layers=layers,
+        obsm={"spatial": np.concatenate([slide.spatial for slide in slides.values()])},
+        uns={"source_digests": {name: slide.source_digest for name, slide in slides.items()}},
+        shape=shape,
     )
 
 
-def context_block(spots: SlideSpots, genes: NDArray[np.intp]) -> AnnData:
-    """Return one slide's rows of the context: genes that rank after the chosen ones.
+def gather_context(
+    slides: dict[str, SlideSpots], others: NDArray[np.intp], expression: AnnData
+) -> AnnData:
+    """Put the genes that rank after the chosen ones under one another.
+
+    The last use of the slides' counts: each slide is taken out of ``slides`` as it is filled in,
+    so that memory holds its counts or its context, not both.
 
     Args:
-        spots: The slide.
-        genes: Positions of those genes among the filtered ones, perhaps none.
-    """
-    counts = spots.dense_counts(genes)
-    layers = {"counts": counts, "log_tpm": spots.log_tpm(genes), "measured": counts > 0}
-    return AnnData(layers=layers, shape=counts.shape)
-
-
-def join_expression(blocks: Sequence[AnnData], var: pd.DataFrame) -> AnnData:
-    """Return the slides' rows one after the other.
-
-    Args:
-        blocks: From `expression_block`.
-        var: The chosen genes.
-    """
-    obs = pd.concat([block.obs for block in blocks])
-    for name in ("slide", "subject", "split"):
-        obs[name] = pd.Categorical(obs[name], categories=list(dict.fromkeys(obs[name])))
-    spatial = np.concatenate([block.obsm["spatial"] for block in blocks])
-    slides = list(obs["slide"].cat.categories)
-    digests = [block.uns["source_digest"] for block in blocks]
-    return AnnData(
-        obs=obs,
-        var=var,
-        layers=_layers(blocks),
-        obsm={"spatial": spatial},
-        uns={"source_digests": dict(zip(slides, digests, strict=True))},
-    )
-
-
-def join_context(blocks: Sequence[AnnData], var: pd.DataFrame, expression: AnnData) -> AnnData:
-    """Return the context of the same spots.
-
-    Args:
-        blocks: From `context_block`, in the order of the expression's slides.
-        var: The context genes.
+        slides: By name, in the cohort's order; empty afterwards.
+        others: Positions of those genes among the filtered ones, perhaps none.
         expression: Gives the spots.
     """
-    return AnnData(
-        obs=expression.obs[["slide", "subject", "split"]].copy(),
-        var=var,
-        layers=_layers(blocks),
-        uns={name: expression.uns[name] for name in ("cohort", "protocol", "organism")},
-    )
+    shape = expression.n_obs, others.size
+    layers = _empty_layers(shape)
+    start = 0
+    for name in list(slides):
+        slide = slides.pop(name)
+        rows = slice(start, start + len(slide.spots))
+        _fill(layers, rows, slide, others)
+        start = rows.stop
+    who = expression.obs[["slide", "subject", "split"]].copy()
+    uns = {key: expression.uns[key] for key in ("cohort", "protocol", "organism")}
+    return AnnData(obs=who, layers=layers, uns=uns, shape=shape)
 
 
-def correct_batches(expression: AnnData, cohort: Cohort, protocol: Protocol) -> None:
+def correct_batches(
+    expression: AnnData, cohort: Cohort, protocol: Protocol, *, published: bool = False
+) -> None:
     """Add the layer ``combat``: the layer ``median``, batch-corrected.
 
     ``uns["combat"]`` holds the map of each slide and gene, combat = scale · median + shift, as
     ``slides`` (names), ``scale`` and ``shift`` ``(n_slides, n_genes)``; ``skipped`` says why
-    nothing or not everything was corrected. Under the protocol ``inductive`` each slide whose
+    nothing or not everything was corrected. With ``published`` the correction and some more
+    layers are those of the published library. Under the protocol ``inductive`` each slide whose
     batch no train slide has is a batch of its own, so that no val or test slide moves another.
     """
     who = expression.obs.drop_duplicates("slide")
@@ -109,7 +94,10 @@ def correct_batches(expression: AnnData, cohort: Cohort, protocol: Protocol) -> 
     batch_of_slide = _batch_of_slide(who, cohort, protocol)
     train = (expression.obs["split"] == "train").to_numpy(bool)
     median = expression.layers["median"]
-    fit = fit_combat(median, batch_of_slide[slide], train if protocol == "inductive" else None)
+    if published:
+        fit = published_combat(median, batch_of_slide[slide], expression.var_names.tolist())
+    else:
+        fit = fit_combat(median, batch_of_slide[slide], train if protocol == "inductive" else None)
     expression.layers["combat"] = fit.apply(median, batch_of_slide[slide])
     place = np.searchsorted(fit.batches, batch_of_slide)
     expression.uns["combat"] = {
@@ -119,6 +107,8 @@ def correct_batches(expression: AnnData, cohort: Cohort, protocol: Protocol) -> 
         "batch_key": cohort.batch_key,
         "skipped": fit.skipped,
     }
+    if published:
+        add_published_layers(expression, batch_of_slide[slide])
 
 
 def add_train_means(expression: AnnData) -> None:
@@ -152,11 +142,12 @@ def describe(
         lattice=cohort.lattice,
         pitch_um=cohort.pitch,
         filter={
+            **cohort.filter.model_dump(),
             "spot_counts": np.array(cohort.filter.spot_counts, dtype=np.float64),
             "gene_counts": np.array(cohort.filter.gene_counts, dtype=np.float64),
-            "mean_fraction": cohort.filter.mean_fraction,
+            "by_name": bool(cohort.gene_names),
         },
-        processing=settings.model_dump(mode="json"),
+        processing=settings.model_dump(mode="json", exclude_none=True),
     )
 
 
@@ -169,6 +160,23 @@ def _batch_of_slide(who: pd.DataFrame, cohort: Cohort, protocol: Protocol) -> ND
     return batch.astype(np.int32)
 
 
-def _layers(blocks: Sequence[AnnData]) -> dict[str, NDArray[np.generic]]:
-    names = list(blocks[0].layers)
-    return {name: np.concatenate([block.layers[name] for block in blocks]) for name in names}
+def _empty_layers(shape: tuple[int, int]) -> dict[str, NDArray[Any]]:
+    kinds = {"counts": np.float32, "log_tpm": np.float32, "measured": np.bool_}
+    return {name: np.empty(shape, dtype=kind) for name, kind in kinds.items()}
+
+
+def _fill(
+    layers: dict[str, NDArray[Any]], rows: slice, slide: SlideSpots, genes: NDArray[np.intp]
+) -> None:
+    layers["counts"][rows] = slide.dense_counts(genes)
+    layers["log_tpm"][rows] = slide.log_tpm(genes)
+    layers["measured"][rows] = layers["counts"][rows] > 0
+
+
+def _described(slide: SlideSpots, name: str, cohort: Cohort) -> pd.DataFrame:
+    definition = cohort.slides[name]
+    obs = slide.spots.set_axis([f"{name}_{barcode}" for barcode in slide.spots.index])
+    who = {"slide": name, "subject": definition.subject, "split": definition.split}
+    for position, (key, value) in enumerate(who.items()):
+        obs.insert(position, key, value)
+    return obs

@@ -1,7 +1,8 @@
 """Quality limits on raw counts: which spots and which genes a cohort keeps.
 
-Follows the order of the published library: spots by total, genes by total, then genes from the
-most to the least widely expressed while the mean of their expressed fractions stays high enough.
+The order is the published library's: spots by total, genes by total, then genes by how widely they
+are expressed. The library and the paper's text differ in that last rule; both are here. A list of
+names takes the place of both limits on genes, as in the library.
 """
 
 from __future__ import annotations
@@ -41,17 +42,26 @@ class Tally:
 
 @dataclass(frozen=True)
 class GeneFilter:
-    """Which genes stay, and how widely they are expressed.
+    """Which genes stay, why the others leave, and how widely all are expressed.
+
+    Each gene is in exactly one of ``kept``, ``limits`` and ``narrow``.
 
     Attributes:
         kept: Genes that stay ``(n_genes,)``.
+        limits: Genes that leave because their total is outside the limits ``(n_genes,)``.
+        narrow: Genes that leave because they are not expressed widely enough, or are not among
+            the named ones ``(n_genes,)``.
         fraction_min: Smallest expressed fraction over the slides ``(n_genes,)``.
         fraction: Expressed fraction over all spots ``(n_genes,)``.
+        total: Counts over all slides ``(n_genes,)``.
     """
 
     kept: NDArray[np.bool_]
+    limits: NDArray[np.bool_]
+    narrow: NDArray[np.bool_]
     fraction_min: NDArray[np.float64]
     fraction: NDArray[np.float64]
+    total: NDArray[np.int64]
 
 
 def tally(counts: sparse.csr_matrix, limits: tuple[float, float]) -> Tally:
@@ -73,22 +83,51 @@ def tally(counts: sparse.csr_matrix, limits: tuple[float, float]) -> Tally:
 
 
 def filter_genes(
-    tallies: Mapping[str, Tally], genes: NDArray[np.str_], settings: FilterSettings
+    tallies: Mapping[str, Tally],
+    genes: NDArray[np.str_],
+    settings: FilterSettings,
+    named: NDArray[np.bool_] | None = None,
+    *,
+    published: bool = False,
 ) -> GeneFilter:
     """Choose the genes that are expressed widely enough.
 
-    Genes whose total lies strictly between the limits are sorted by ``fraction_min``, from the
-    highest (ties by name, so that the order is always the same); all up to the last position
-    where the running mean of ``fraction`` is at least ``settings.mean_fraction`` are kept.
+    Only genes whose total lies strictly between ``settings.gene_counts`` may stay. Of them
+
+    * ``running_mean`` sorts by ``fraction_min``, from the highest (ties by name, so that the order
+      is always the same), and keeps all up to the last position where the running mean of
+      ``fraction`` is at least ``settings.mean_fraction``;
+    * ``thresholds`` keeps those with ``fraction_min`` at least ``settings.slide_fraction`` and
+      ``fraction`` at least ``settings.overall_fraction``.
 
     Args:
         tallies: The slides that may choose, by name.
         genes: Names of the genes ``(n_genes,)``.
         settings: The limits.
+        named: Genes that stay whatever their total and fractions, all others leave ``(n_genes,)``.
+        published: Ties of ``running_mean`` in the published library's order, not by name.
 
     Raises:
         InputError: When a slide keeps no spot, or no gene is expressed widely enough.
     """
+    _refuse_empty(tallies, settings)
+    fraction_min = np.min([one.expressed / one.spots for one in tallies.values()], axis=0)
+    spots = sum(one.spots for one in tallies.values())
+    fraction = np.sum([one.expressed for one in tallies.values()], axis=0) / spots
+    total = np.sum([one.totals for one in tallies.values()], axis=0)
+    if named is not None:
+        between, wide = np.ones(genes.size, dtype=bool), named
+    else:
+        between = (total > settings.gene_counts[0]) & (total < settings.gene_counts[1])
+        if settings.rule == "running_mean":
+            order = _published_order if published else _order_by_name
+            wide = _running_mean(order(genes, between, fraction_min), between, fraction, settings)
+        else:
+            wide = _thresholds(between, fraction_min, fraction, settings)
+    return GeneFilter(between & wide, ~between, between & ~wide, fraction_min, fraction, total)
+
+
+def _refuse_empty(tallies: Mapping[str, Tally], settings: FilterSettings) -> None:
     for slide, one in tallies.items():
         if one.spots == 0:
             msg = (
@@ -97,26 +136,70 @@ def filter_genes(
                 "filter.spot_counts of the cohort or leave the slide out"
             )
             raise InputError(msg)
-    fraction_min = np.min([one.expressed / one.spots for one in tallies.values()], axis=0)
-    spots = sum(one.spots for one in tallies.values())
-    fraction = np.sum([one.expressed for one in tallies.values()], axis=0) / spots
-    totals = np.sum([one.totals for one in tallies.values()], axis=0)
-    between = (totals > settings.gene_counts[0]) & (totals < settings.gene_counts[1])
+
+
+def _order_by_name(
+    genes: NDArray[np.str_], between: NDArray[np.bool_], fraction_min: NDArray[np.float64]
+) -> NDArray[np.intp]:
     candidates = np.flatnonzero(between)
-    order = candidates[np.lexsort((genes[candidates], -fraction_min[candidates]))]
+    return candidates[np.lexsort((genes[candidates], -fraction_min[candidates]))]
+
+
+def _published_order(
+    _genes: NDArray[np.str_], between: NDArray[np.bool_], fraction_min: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    from spared_benchmark.published.order import published_order
+
+    candidates = np.flatnonzero(between)
+    return candidates[published_order(fraction_min[candidates])]
+
+
+def _running_mean(
+    order: NDArray[np.intp],
+    between: NDArray[np.bool_],
+    fraction: NDArray[np.float64],
+    settings: FilterSettings,
+) -> NDArray[np.bool_]:
     running = np.cumsum(fraction[order]) / np.arange(1, order.size + 1)
     enough = np.flatnonzero(running >= settings.mean_fraction)
     if enough.size == 0:
         msg = (
-            f"no gene is left: of {genes.size} genes {order.size} have a total between "
-            f"{settings.gene_counts[0]:g} and {settings.gene_counts[1]:g}, and the mean of their "
+            f"{_no_gene(between, settings)}, and the mean of their "
             f"expressed fractions is at most {running.max(initial=0):.3f} where at least "
             f"{settings.mean_fraction:g} is asked; lower filter.mean_fraction of the cohort"
         )
         raise InputError(msg)
-    kept = np.zeros(genes.size, dtype=bool)
-    kept[order[: enough[-1] + 1]] = True
-    return GeneFilter(kept, fraction_min, fraction)
+    wide = np.zeros(between.size, dtype=bool)
+    wide[order[: enough[-1] + 1]] = True
+    return wide
+
+
+def _thresholds(
+    between: NDArray[np.bool_],
+    fraction_min: NDArray[np.float64],
+    fraction: NDArray[np.float64],
+    settings: FilterSettings,
+) -> NDArray[np.bool_]:
+    everywhere = fraction_min >= settings.slide_fraction
+    overall = fraction >= settings.overall_fraction
+    wide = everywhere & overall
+    if not (between & wide).any():
+        msg = (
+            f"{_no_gene(between, settings)}; of these, {int((between & everywhere).sum())} are "
+            f"expressed in at least {settings.slide_fraction:g} of every slide's spots and "
+            f"{int((between & overall).sum())} in at least {settings.overall_fraction:g} of all "
+            "spots, none in both; lower filter.slide_fraction or filter.overall_fraction of the "
+            "cohort"
+        )
+        raise InputError(msg)
+    return wide
+
+
+def _no_gene(between: NDArray[np.bool_], settings: FilterSettings) -> str:
+    return (
+        f"no gene is left: of {between.size} genes {int(between.sum())} have a total between "
+        f"{settings.gene_counts[0]:g} and {settings.gene_counts[1]:g}"
+    )
 
 
 def _spots_with(counts: sparse.csr_matrix) -> NDArray[np.int64]:

@@ -13,39 +13,54 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from spared_benchmark.errors import InputError
+from spared_benchmark.expression.annotation import Annotated, annotate
 from spared_benchmark.expression.filter import GeneFilter, Tally, tally
-from spared_benchmark.expression.gene_lengths import lengths_of
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CommonGenes:
-    """Genes that every choosing slide has: names and symbols ``(n_genes,)``."""
+    """Genes that every choosing slide has.
 
-    id: NDArray[np.str_]
+    Attributes:
+        source: Names as in the slides' ``var_names`` ``(n_genes,)``.
+        symbol: Their symbols there ``(n_genes,)``.
+    """
+
+    source: NDArray[np.str_]
     symbol: NDArray[np.str_]
 
 
 @dataclass(frozen=True)
 class FilteredGenes:
-    """Genes that the filter keeps and that have a length.
+    """Genes that the filter keeps and that can be normalised.
 
     Attributes:
-        id: Names ``(n_filtered,)``.
+        id: Ensembl ids without version; the name in the slides where none is known
+            ``(n_filtered,)``.
+        source: Names as in the slides' ``var_names`` ``(n_filtered,)``.
         symbol: Symbols ``(n_filtered,)``.
-        lengths: Merged exon lengths, base pairs ``(n_filtered,)``.
+        lengths: Merged exon lengths, base pairs; 1 where none is needed ``(n_filtered,)``.
         fraction_min: Smallest expressed fraction over the slides ``(n_filtered,)``.
         fraction: Expressed fraction over all spots ``(n_filtered,)``.
-        missing: How many genes were lost for want of a length.
-        ambiguous: How many of them because their symbol names several genes.
+        place: Rows of ``common`` that these genes are ``(n_filtered,)``.
+        common: What became of every common gene: ``gene`` (as ``id``), ``source``, ``symbol``,
+            ``fraction_min``, ``fraction``, ``total`` (counts), ``gene_length`` (NaN where none is
+            known) and ``fate``: ``passed``, ``limits`` or ``narrow`` (see `GeneFilter`),
+            ``no_length`` or ``ambiguous`` (see `with_length`).
+        missing: How many genes the filter kept that then left.
+        ambiguous: How many of them because it is not clear which gene they are.
     """
 
     id: NDArray[np.str_]
+    source: NDArray[np.str_]
     symbol: NDArray[np.str_]
     lengths: NDArray[np.float64]
     fraction_min: NDArray[np.float64]
     fraction: NDArray[np.float64]
+    place: NDArray[np.intp]
+    common: pd.DataFrame
     missing: int
     ambiguous: int
 
@@ -130,43 +145,103 @@ def _refuse_doubles(adata: AnnData, slide: str) -> None:
         raise InputError(msg)
 
 
-def with_length(genes: CommonGenes, kept: GeneFilter, gene_lengths: pd.DataFrame) -> FilteredGenes:
-    """Return the genes that the filter keeps and that have a length; log the ones that have none.
+def with_length(
+    genes: CommonGenes,
+    kept: GeneFilter,
+    gene_lengths: pd.DataFrame | None,
+    *,
+    lengths_needed: bool = True,
+) -> FilteredGenes:
+    """Return the genes that the filter keeps, by Ensembl id and with their lengths.
+
+    A gene leaves, and is logged, with the fate ``no_length`` when the annotation does not know it,
+    and ``ambiguous`` when its symbol names several genes there, or when another gene of the filter
+    turns out to have the same id and more counts (equal counts: the first by name stays).
 
     Args:
         genes: Genes of the cohort.
         kept: Which of them the filter keeps.
-        gene_lengths: Columns ``gene_id``, ``symbol``, ``length``.
+        gene_lengths: Columns ``gene_id``, ``symbol``, ``length``; None when no length is needed
+            and there is no annotation to map symbols by.
+        lengths_needed: Whether counts are divided by lengths. If not, every length is 1 and a
+            gene leaves only when another has the same id.
 
     Raises:
-        InputError: When none has a length.
+        InputError: When lengths are needed and there are none, or none of these genes has one.
     """
-    place = np.flatnonzero(kept.kept)
-    found = lengths_of(genes.id[place].tolist(), genes.symbol[place].tolist(), gene_lengths)
-    if found.missing:
-        logger.warning(
-            "%d of %d filtered genes have no length and are left out (%d of them because their "
-            "symbol names several genes): %s%s",
-            len(found.missing),
-            place.size,
-            len(found.ambiguous),
-            ", ".join(found.missing[:5]),
-            ", …" if len(found.missing) > 5 else "",
-        )
-    known = np.isfinite(found.values)
-    if not known.any():
+    if lengths_needed and gene_lengths is None:
         msg = (
-            f"none of {place.size} filtered genes has a length (first: {found.missing[0]!r}); is "
+            "TPM divides counts by gene lengths and there are none: give the table of gene lengths "
+            "of the cohort's organism, or set processing.normalisation to cpm"
+        )
+        raise InputError(msg)
+    known = annotate(genes.source.tolist(), genes.symbol.tolist(), gene_lengths)
+    fate = np.select([kept.limits, kept.narrow], ["limits", "narrow"], "passed").astype(object)
+    if lengths_needed:
+        fate[kept.kept & np.isnan(known.length)] = "no_length"
+        fate[kept.kept & known.ambiguous] = "ambiguous"
+    fate[_second_of_one_id(genes, known, kept, np.flatnonzero(fate == "passed"))] = "ambiguous"
+    common = _common(genes, known, kept, fate)
+    place = np.flatnonzero(fate == "passed")
+    if place.size == 0:
+        first = str(genes.source[np.flatnonzero(kept.kept)[0]])
+        msg = (
+            f"none of {int(kept.kept.sum())} filtered genes has a length (first: {first!r}); is "
             "the table of gene lengths that of the cohort's organism?"
         )
         raise InputError(msg)
-    place = place[known]
+    _report_lost(common)
     return FilteredGenes(
-        id=genes.id[place],
+        id=known.id[place],
+        source=genes.source[place],
         symbol=genes.symbol[place],
-        lengths=found.values[known],
+        lengths=known.length[place] if lengths_needed else np.ones(place.size),
         fraction_min=kept.fraction_min[place],
         fraction=kept.fraction[place],
-        missing=len(found.missing),
-        ambiguous=len(found.ambiguous),
+        place=place,
+        common=common,
+        missing=int(kept.kept.sum()) - place.size,
+        ambiguous=int((fate == "ambiguous").sum()),
+    )
+
+
+def _second_of_one_id(
+    genes: CommonGenes, known: Annotated, kept: GeneFilter, passed: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Return the places of the genes whose id another passed gene with more counts has too."""
+    order = passed[np.lexsort((genes.source[passed], -kept.total[passed]))]
+    return order[pd.Index(known.id[order]).duplicated()]
+
+
+def _common(
+    genes: CommonGenes, known: Annotated, kept: GeneFilter, fate: NDArray[np.object_]
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "gene": known.id.astype(object),
+            "source": genes.source.astype(object),
+            "symbol": genes.symbol.astype(object),
+            "fraction_min": kept.fraction_min,
+            "fraction": kept.fraction,
+            "total": kept.total,
+            "gene_length": known.length,
+            "fate": fate,
+        }
+    )
+
+
+def _report_lost(common: pd.DataFrame) -> None:
+    lost = common[common["fate"].isin(["no_length", "ambiguous"])]
+    if lost.empty:
+        return
+    unclear = int((lost["fate"] == "ambiguous").sum())
+    logger.warning(
+        "%d of %d filtered genes are left out: %d have no length, %d are ambiguous (a symbol of "
+        "several genes, or one id twice): %s%s",
+        len(lost),
+        int((common["fate"] == "passed").sum()) + len(lost),
+        len(lost) - unclear,
+        unclear,
+        ", ".join(lost["source"][:5]),
+        ", …" if len(lost) > 5 else "",
     )

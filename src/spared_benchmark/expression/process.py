@@ -4,8 +4,9 @@ The order is the published library's: spots and genes are filtered, log2(TPM + 1
 the filtered genes, missing entries are completed by medians, genes are chosen by Moran's I of
 the completed values, and ComBat corrects the completed values of the chosen genes.
 
-Slides are read one at a time: once to count, once (those that may choose) to rank the genes with
-that slide's filtered genes dense, and once to keep the chosen ones.
+Slides are read one at a time and twice: once to count, and once to rank the genes, with that
+slide's filtered genes dense. Their counts are then held sparse and small until the genes are
+chosen; beyond that, memory grows by the chosen genes and their context only.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,18 +23,17 @@ from numpy.typing import NDArray
 from spared_benchmark.errors import ConfigurationError, InputError
 from spared_benchmark.expression.assemble import (
     add_train_means,
-    context_block,
     correct_batches,
     describe,
-    expression_block,
-    join_context,
-    join_expression,
+    gather_context,
+    gather_expression,
 )
 from spared_benchmark.expression.filter import Tally, filter_genes
+from spared_benchmark.expression.gene_names import named_genes
 from spared_benchmark.expression.genes import FilteredGenes, count_slides, with_length
 from spared_benchmark.expression.moran import morans_i
 from spared_benchmark.expression.selection import mean_over_slides, rank_genes
-from spared_benchmark.expression.slide_spots import SlideSpots
+from spared_benchmark.expression.slide_spots import SlideSpots, median_completed
 from spared_benchmark.expression.statistics import statistics_table
 from spared_benchmark.slides.schema import stamp
 from spared_benchmark.study import Cohort, ProcessingSettings, Protocol
@@ -52,11 +51,19 @@ class Processed:
         expression: The chosen genes (schema ``expression``).
         context: The next-ranked genes of the same spots (schema ``context``), perhaps none.
         statistics: Columns ``statistic``, ``value``.
+        genes: What became of each gene that every choosing slide has: ``gene``, ``source`` (its
+            name there), ``symbol``, ``fraction_min``, ``fraction``, ``total``, ``gene_length``,
+            ``moran``, ``rank`` from 1, and ``fate``: ``chosen``, ``context``, ``passed`` (ranked
+            lower), ``narrow`` or ``limits`` (the filter), ``no_length`` or ``ambiguous``.
+        spots: What became of each spot in tissue: ``slide`` and ``split``, and the columns of
+            `SlideSpots.fates`.
     """
 
     expression: AnnData
     context: AnnData
     statistics: pd.DataFrame
+    genes: pd.DataFrame
+    spots: pd.DataFrame
 
 
 def process(
@@ -65,7 +72,7 @@ def process(
     code: str,
     protocol: Protocol,
     settings: ProcessingSettings,
-    gene_lengths: pd.DataFrame,
+    gene_lengths: pd.DataFrame | None,
 ) -> Processed:
     """Process the slides of one cohort.
 
@@ -79,12 +86,15 @@ def process(
         code: The cohort's code.
         protocol: Of the study.
         settings: Of the study.
-        gene_lengths: Columns ``gene_id``, ``symbol``, ``length`` (base pairs).
+        gene_lengths: Columns ``gene_id``, ``symbol``, ``length`` (base pairs); may be None when
+            ``settings.normalisation`` is ``cpm``.
 
     Raises:
-        ConfigurationError: When a slide is not the cohort's, or no train slide is given.
+        ConfigurationError: When a slide is not the cohort's, no train slide is given, or parity
+            with the published library is asked of the inductive protocol.
         InputError: When slides share no gene or a slide or gene limit leaves nothing.
     """
+    _refuse_published_inductive(code, protocol, settings)
     loaders = _in_order(slides, cohort, code)
     choosers = [
         slide
@@ -92,35 +102,38 @@ def process(
         if protocol == "transductive" or cohort.slides[slide].split == "train"
     ]
     genes, tallies = count_slides(loaders, choosers, cohort.filter.spot_counts)
-    kept = filter_genes({slide: tallies[slide] for slide in choosers}, genes.id, cohort.filter)
-    filtered = with_length(genes, kept, gene_lengths)
+    named = named_genes(genes, cohort.gene_names, gene_lengths)
+    choosing = {slide: tallies[slide] for slide in choosers}
+    as_published = settings.published is not None
+    kept = filter_genes(choosing, genes.source, cohort.filter, named, published=as_published)
+    needed = settings.normalisation == "tpm"
+    filtered = with_length(genes, kept, gene_lengths, lengths_needed=needed)
 
-    read = partial(_read, loaders, tallies, filtered)
-    moran = mean_over_slides([_moran(read(slide), cohort, settings) for slide in choosers])
+    held: dict[str, SlideSpots] = {}
+    by_slide = []
+    for slide in loaders:
+        held[slide] = _read(loaders, tallies, filtered, cohort, slide)
+        if slide in choosers:
+            by_slide.append(_moran(held[slide], cohort, settings))
+    moran = mean_over_slides(by_slide)
     ranked = rank_genes(moran, filtered.id)
     chosen = ranked[: cohort.genes]
-    others = ranked[cohort.genes : settings.context_genes]
-    if chosen.size < cohort.genes:
+    others = ranked[chosen.size : settings.context_genes]
+    if cohort.genes is not None and chosen.size < cohort.genes:
         _report_few(code, chosen.size, cohort.genes)
-    blocks, context_blocks = [], []
-    for slide in loaders:
-        spots = read(slide)
-        blocks.append(expression_block(spots, chosen, slide, cohort, settings))
-        context_blocks.append(context_block(spots, others))
-    expression = join_expression(blocks, filtered.table(chosen, moran))
-    correct_batches(expression, cohort, protocol)
+    spots = _spot_fates(held, cohort)
+    expression = gather_expression(held, chosen, cohort, settings)
+    expression.var = filtered.table(chosen, moran)
+    correct_batches(expression, cohort, protocol, published=as_published)
     add_train_means(expression)
     describe(expression, cohort, code, protocol, settings)
-    context = join_context(context_blocks, filtered.table(others, moran), expression)
-    statistics = statistics_table(
-        expression,
-        tallies,
-        cohort,
-        genes_filtered=filtered.id.size,
-        lengths_missing=filtered.missing,
-        lengths_ambiguous=filtered.ambiguous,
+    context = gather_context(held, others, expression)
+    context.var = filtered.table(others, moran)
+    statistics = statistics_table(expression, tallies, cohort, filtered)
+    fates = _gene_fates(filtered, moran, ranked, [chosen.size, others.size])
+    return Processed(
+        stamp(expression, "expression"), stamp(context, "context"), statistics, fates, spots
     )
-    return Processed(stamp(expression, "expression"), stamp(context, "context"), statistics)
 
 
 def _in_order(slides: Mapping[str, Loader], cohort: Cohort, code: str) -> dict[str, Loader]:
@@ -141,13 +154,27 @@ def _in_order(slides: Mapping[str, Loader], cohort: Cohort, code: str) -> dict[s
     return loaders
 
 
+def _refuse_published_inductive(
+    code: str, protocol: Protocol, settings: ProcessingSettings
+) -> None:
+    if settings.published is not None and protocol != "transductive":
+        msg = (
+            f"{code}: processing.published is {settings.published!r} in an {protocol} study; the "
+            "published library fits everything on all slides, so parity with it needs "
+            "study.protocol: transductive, or processing.published: null"
+        )
+        raise ConfigurationError(msg)
+
+
 def _read(
     loaders: Mapping[str, Loader],
     tallies: Mapping[str, Tally],
     filtered: FilteredGenes,
+    cohort: Cohort,
     slide: str,
 ) -> SlideSpots:
-    spots = SlideSpots.of(loaders[slide](), tallies[slide].kept, filtered.id, filtered.lengths)
+    limits = cohort.filter.spot_counts
+    spots = SlideSpots.of(loaders[slide](), tallies[slide].kept, filtered, limits)
     if len(spots.spots) == 0:
         msg = (
             f"slide {slide}: none of its {tallies[slide].kept.size} spots is left: each is outside "
@@ -165,6 +192,31 @@ def _report_few(code: str, found: int, asked: int) -> None:
 
 def _moran(spots: SlideSpots, cohort: Cohort, settings: ProcessingSettings) -> NDArray[np.float64]:
     values = spots.log_tpm(np.arange(spots.lengths.size))
+    windows = spots.windows(cohort.lattice, settings)
     if settings.rank_on == "median":
-        values = spots.median_completed(values, cohort.lattice, settings.median_hops)
-    return morans_i(values, spots.neighbours(cohort.lattice, 1))
+        values = median_completed(values, windows)
+    return morans_i(values, windows[0])
+
+
+def _gene_fates(
+    filtered: FilteredGenes, moran: NDArray[np.float64], ranked: NDArray[np.intp], parts: list[int]
+) -> pd.DataFrame:
+    chosen, others = parts
+    rank = np.empty(ranked.size)
+    rank[ranked] = np.arange(1, ranked.size + 1)
+    fate = np.select([rank <= chosen, rank <= chosen + others], ["chosen", "context"], "passed")
+    table = filtered.common.copy()
+    table.loc[filtered.place, "moran"] = moran
+    table.loc[filtered.place, "rank"] = rank
+    table.loc[filtered.place, "fate"] = fate
+    return table
+
+
+def _spot_fates(held: Mapping[str, SlideSpots], cohort: Cohort) -> pd.DataFrame:
+    return pd.concat(
+        [
+            spots.fates.assign(slide=slide, split=cohort.slides[slide].split)
+            for slide, spots in held.items()
+        ],
+        ignore_index=True,
+    )

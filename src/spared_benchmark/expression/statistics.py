@@ -9,6 +9,7 @@ import pandas as pd
 from anndata import AnnData
 
 from spared_benchmark.expression.filter import Tally
+from spared_benchmark.expression.genes import FilteredGenes
 from spared_benchmark.study import Cohort
 
 COLUMNS = ("statistic", "value")
@@ -18,10 +19,7 @@ def statistics_table(
     expression: AnnData,
     tallies: Mapping[str, Tally],
     cohort: Cohort,
-    *,
-    genes_filtered: int,
-    lengths_missing: int,
-    lengths_ambiguous: int,
+    filtered: FilteredGenes,
 ) -> pd.DataFrame:
     """Return the statistics of a processed cohort (columns ``statistic``, ``value``).
 
@@ -36,9 +34,7 @@ def statistics_table(
         expression: See the schema ``expression``.
         tallies: What each slide contributed to the filter.
         cohort: The cohort's definition.
-        genes_filtered: Genes left by the filter that have a length.
-        lengths_missing: Genes left by the filter that have none.
-        lengths_ambiguous: See above.
+        filtered: What the filter left.
     """
     spots = sum(tally.kept.size for tally in tallies.values())
     present = np.sum([tally.present for tally in tallies.values()], axis=0)
@@ -52,12 +48,12 @@ def statistics_table(
         "spots_corrupt": int(np.count_nonzero(~measured.all(axis=1))),
         "spots_dropped": spots - expression.n_obs,
         "genes_measured": seen,
-        "genes_filtered": genes_filtered,
+        "genes_filtered": filtered.id.size,
         "genes": expression.n_vars,
         "missing_before": 1.0 - float(present.sum()) / (spots * seen),
         "missing_after": 1.0 - float(measured.mean()),
-        "lengths_missing": lengths_missing,
-        "lengths_ambiguous": lengths_ambiguous,
+        "lengths_missing": filtered.missing,
+        "lengths_ambiguous": filtered.ambiguous,
         "median_library_size": float(expression.obs["library_size"].median()),
         **{f"{name}_spots": int(split.get(name, 0)) for name in ("train", "val", "test")},
     }

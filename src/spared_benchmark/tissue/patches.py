@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from numpy.typing import NDArray
 
 from spared_benchmark.atomic import atomic_path, write_json
 from spared_benchmark.errors import ConfigurationError, ContractError, InputError
+from spared_benchmark.slides.identity import image_digest
 from spared_benchmark.slides.raw import RawSlide
+from spared_benchmark.slides.stored_patches import StoredPatches
 
 LARGEST_SIDE = 224
 
@@ -33,7 +34,8 @@ class PatchStore:
         names: The slide's ``obs_names``, in order.
         um_per_px: Side of a patch pixel, µm.
         window: As asked for, such as ``1d`` or ``112um``.
-        image_digest: Of the pixels of the image that they were cut from.
+        image_digest: Of the pixels of the image that they were cut from, or of their own when they
+            came with the slide.
     """
 
     array: NDArray[np.uint8]
@@ -102,31 +104,14 @@ def window_side(raw: RawSlide, window: str) -> int:
     Raises:
         ConfigurationError: When ``window`` is something else, or less than two pixels.
     """
-    match = _WINDOW.fullmatch(window)
-    if match is None:
-        msg = (
-            f"window: found {window!r}; needed is a number with 'd' (spot diameters) or 'um' (µm), "
-            "such as '1d', '1.5d' or '112um'"
-        )
-        raise ConfigurationError(msg)
-    facts, number = raw.adata.uns["slide"], float(match["number"])
-    diameter, um_per_px = float(facts["spot_diameter_px"]), float(facts["um_per_px"])
-    native = number * diameter if match["unit"] == "d" else number / um_per_px
-    side = int(native * raw.image_scale + 1e-6)
-    if side < 2:
-        msg = (
-            f"window: {window!r} is {native * raw.image_scale:.2f} px in the image of slide "
-            f"{facts['slide']}; at least 2 are needed: take a larger window"
-        )
-        raise ConfigurationError(msg)
-    return side + side % 2
+    return _side(raw, window, raw.image_scale)
 
 
 def cut_patches(raw: RawSlide, window: str) -> PatchStore:
     """Cut the window around every spot; where it leaves the image, the image is reflected.
 
     A window of more than 224 px is brought to 224 px by averaging areas; a smaller one stays as
-    it is.
+    it is. Patches of this window that came with the slide are taken as they are.
 
     Args:
         raw: Slide with image.
@@ -136,6 +121,9 @@ def cut_patches(raw: RawSlide, window: str) -> PatchStore:
         ConfigurationError: When the window makes no sense.
         InputError: When there is no image, or more than 1 % of the centres lie outside it.
     """
+    came = _came_with(raw, window)
+    if came is not None:
+        return _as_they_came(raw, came, window)
     image = _image(raw)
     _check_inside(raw, image)
     side = window_side(raw, window)
@@ -152,7 +140,7 @@ def cut_patches(raw: RawSlide, window: str) -> PatchStore:
         names=tuple(raw.adata.obs_names),
         um_per_px=float(facts["um_per_px"]) / raw.image_scale * side / stored,
         window=window,
-        image_digest=_digest(image),
+        image_digest=image_digest(image),
     )
 
 
@@ -171,28 +159,82 @@ def ingestion_row(raw: RawSlide, patches: PatchStore | None) -> dict[str, Any]:
         "spots": raw.adata.n_obs,
         "genes": int((raw.adata.X.getnnz(axis=0) > 0).sum()),
         "median_counts": float(np.median(np.asarray(raw.adata.X.sum(axis=1)))),
-        "image": "no: completion only" if raw.image is None else "yes",
+        "image": _source_of_patches(raw, patches),
         "image_side_px": 0 if raw.image is None else max(raw.image.shape[:2]),
         "patch_side_px": 0,
         "um_per_patch_px": float("nan"),
         "patches_outside": float("nan"),
         "source_digest": facts["source_digest"],
     }
-    if patches is not None and raw.image is not None:
-        half = window_side(raw, patches.window) / 2
-        height, width = raw.image.shape[:2]
-        low, high = raw.centres() - half, raw.centres() + half
-        leaves = (low < 0).any(axis=1) | (high > [width, height]).any(axis=1)
+    if patches is not None:
         row["patch_side_px"], row["um_per_patch_px"] = patches.side, patches.um_per_px
-        row["patches_outside"] = float(leaves.mean())
+        row["patches_outside"] = _share_leaving(raw, patches.window)
     return row
+
+
+def _side(raw: RawSlide, window: str, scale: float) -> int:
+    """Return the side of a window, an even number of pixels of which ``scale`` make one."""
+    match = _WINDOW.fullmatch(window)
+    if match is None:
+        msg = (
+            f"window: found {window!r}; needed is a number with 'd' (spot diameters) or 'um' (µm), "
+            "such as '1d', '1.5d' or '112um'"
+        )
+        raise ConfigurationError(msg)
+    facts, number = raw.adata.uns["slide"], float(match["number"])
+    diameter, um_per_px = float(facts["spot_diameter_px"]), float(facts["um_per_px"])
+    native = number * diameter if match["unit"] == "d" else number / um_per_px
+    side = int(native * scale + 1e-6)
+    if side < 2:
+        msg = (
+            f"window: {window!r} is {native * scale:.2f} px in the image of slide "
+            f"{facts['slide']}; at least 2 are needed: take a larger window"
+        )
+        raise ConfigurationError(msg)
+    return side + side % 2
+
+
+def _came_with(raw: RawSlide, window: str) -> StoredPatches | None:
+    """Return the patches that the slide came with, if they are of this very window."""
+    came = raw.patches
+    return came if came is not None and _side(raw, window, 1.0) == came.window_px else None
+
+
+def _as_they_came(raw: RawSlide, came: StoredPatches, window: str) -> PatchStore:
+    array = came.read()
+    return PatchStore(
+        array=array,
+        names=tuple(raw.adata.obs_names),
+        um_per_px=float(raw.adata.uns["slide"]["um_per_px"]) * came.window_px / came.side,
+        window=window,
+        image_digest=image_digest(array),
+    )
+
+
+def _source_of_patches(raw: RawSlide, patches: PatchStore | None) -> str:
+    if patches is not None and _came_with(raw, patches.window) is not None:
+        return "yes: patches as they came"
+    return "no: completion only" if raw.image is None else "yes"
+
+
+def _share_leaving(raw: RawSlide, window: str) -> float:
+    """Return the share of windows that leave the image, NaN without one."""
+    if raw.image is None:
+        return float("nan")
+    # Patches that came with the slide were cut from another image, of full resolution.
+    scale = 1.0 if _came_with(raw, window) is not None else raw.image_scale
+    half = _side(raw, window, scale) / 2 / scale * raw.image_scale
+    height, width = raw.image.shape[:2]
+    low, high = raw.centres() - half, raw.centres() + half
+    leaves = (low < 0).any(axis=1) | (high > [width, height]).any(axis=1)
+    return float(leaves.mean())
 
 
 def _image(raw: RawSlide) -> NDArray[np.uint8]:
     if raw.image is None:
         msg = (
-            f"slide {raw.adata.uns['slide']['slide']}: has no image, so no patches can be cut; "
-            "name its image in the cohort, or let it take part in completion only"
+            f"slide {raw.adata.uns['slide']['slide']}: has no image, so no patches of this window "
+            "can be cut; name its image in the cohort, or let it take part in completion only"
         )
         raise InputError(msg)
     return raw.image
@@ -245,9 +287,3 @@ def _area_weights(size: int, side: int) -> NDArray[np.float32]:
     overlap = np.minimum(border[1:, None], pixel + 1) - np.maximum(border[:-1, None], pixel)
     weights: NDArray[np.float32] = (np.clip(overlap, 0, None) * (side / size)).astype(np.float32)
     return weights
-
-
-def _digest(image: NDArray[np.uint8]) -> str:
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()[:16]

@@ -12,7 +12,9 @@ from spared_benchmark.pipelines.types import (
     RawSlide,
     SimulatedSlide,
 )
-from spared_benchmark.study import Cohort
+from spared_benchmark.study import Cohort, GateSettings
+
+_IDENTITY = "identity:"
 
 
 def simulate_slide(cohort: Cohort, code: str, slide: str) -> SimulatedSlide:
@@ -29,9 +31,11 @@ def simulate_gene_lengths(cohort: Cohort, code: str) -> DataFrame:
     return simulated_gene_lengths(cohort, code)
 
 
-def ingest_slide(raw: RawSlide) -> tuple[AnnData, bytes]:
-    """Take in a slide and draw its spots on the tissue."""
-    return raw.adata, _overlay(raw)
+def ingest_slide(raw: RawSlide) -> tuple[AnnData, bytes, dict[str, str]]:
+    """Take in a slide, draw its spots on the tissue and note what identifies it."""
+    from spared_benchmark.slides.identity import identify
+
+    return raw.adata, _overlay(raw), identify(raw)
 
 
 def cut_patches(raw: RawSlide, window: str) -> tuple[PatchStore, dict[str, Any]]:
@@ -42,19 +46,47 @@ def cut_patches(raw: RawSlide, window: str) -> tuple[PatchStore, dict[str, Any]]
     return store, patches.ingestion_row(raw, store)
 
 
-def ingest_slide_without_image(raw: RawSlide) -> tuple[AnnData, bytes, dict[str, Any]]:
+def ingest_slide_without_image(
+    raw: RawSlide,
+) -> tuple[AnnData, bytes, dict[str, str], dict[str, Any]]:
     """Take in a slide that has counts only."""
     from spared_benchmark.tissue.patches import ingestion_row
 
-    return raw.adata, _overlay(raw), ingestion_row(raw, None)
+    return *ingest_slide(raw), ingestion_row(raw, None)
 
 
-def tabulate_ingestion(cohort: Cohort, **rows: dict[str, Any]) -> DataFrame:
-    """Collect the slides' rows in the cohort's order, with their splits."""
+def check_splits(
+    cohort: Cohort, code: str, rules: GateSettings, **identities: dict[str, str]
+) -> DataFrame:
+    """Refuse a cohort whose splits share what they must not; processing waits for this."""
+    import pandas as pd
+
+    from spared_benchmark.slides.gate import check_splits as check
+
+    slides = pd.DataFrame(
+        [
+            {
+                "cohort": code,
+                "slide": slide,
+                "subject": definition.subject,
+                "split": definition.split,
+                **identities[_IDENTITY + slide],
+            }
+            for slide, definition in cohort.slides.items()
+        ]
+    )
+    return check(slides, rules)
+
+
+def tabulate_ingestion(cohort: Cohort, **parts: dict[str, Any]) -> DataFrame:
+    """Collect the slides' rows in the cohort's order, with their splits and identities."""
     import pandas as pd
 
     return pd.DataFrame(
-        [{**rows[slide], "split": definition.split} for slide, definition in cohort.slides.items()]
+        [
+            {**parts[slide], **parts[_IDENTITY + slide], "split": definition.split}
+            for slide, definition in cohort.slides.items()
+        ]
     )
 
 

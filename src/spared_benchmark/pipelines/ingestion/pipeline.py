@@ -32,24 +32,34 @@ def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline
             )
         )
         graph += [_simulation(code, slide) for slide in cohort.slides]
+    return in_namespace([*graph, *_whole(configuration, code, cohort)], code)
+
+
+def _whole(configuration: Configuration, code: str, cohort: Cohort) -> list[Node]:
+    """Return the nodes that see all slides of a cohort together."""
     rows = {slide: _row(configuration, cohort, slide) for slide in cohort.slides}
-    graph.append(
+    identities = {f"identity:{slide}": f"identity-{slide}" for slide in cohort.slides}
+    checked = {"code": f"params:codes.{code}", "rules": "params:study.gate", **identities}
+    return [
+        Node(
+            nodes.check_splits,
+            inputs={"cohort": "params:cohort", **checked},
+            outputs="splits",
+            name="check_splits",
+        ),
         Node(
             nodes.tabulate_ingestion,
-            inputs={"cohort": "params:cohort", **rows},
+            inputs={"cohort": "params:cohort", **rows, **identities},
             outputs="ingestion_table",
             name="tabulate_ingestion",
-        )
-    )
-    graph.append(
+        ),
         Node(
             nodes.lay_out_overlays,
             inputs={slide: f"overlay-{slide}" for slide in cohort.slides},
             outputs="overview",
             name="lay_out_overlays",
-        )
-    )
-    return in_namespace(graph, code)
+        ),
+    ]
 
 
 def _simulation(code: str, slide: str) -> Node:
@@ -67,7 +77,7 @@ def _simulation(code: str, slide: str) -> Node:
 
 def _slide(configuration: Configuration, cohort: Cohort, slide: str) -> list[Node]:
     source, row = f"source_{slide}", _row(configuration, cohort, slide)
-    kept = [f"slide-{slide}", f"overlay-{slide}"]
+    kept = [f"slide-{slide}", f"overlay-{slide}", f"identity-{slide}"]
     if cohort.slides[slide].image is None:
         function = nodes.ingest_slide_without_image
         return [Node(function, inputs=source, outputs=[*kept, row], name=f"ingest-{slide}")]

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spared_benchmark.pipelines.types import AnnData, DataFrame
 from spared_benchmark.study import Cohort, ProcessingSettings, Protocol
+
+if TYPE_CHECKING:
+    from spared_benchmark.expression.process import Processed
 
 
 def process_cohort(
@@ -13,11 +18,41 @@ def process_cohort(
     code: str,
     protocol: Protocol,
     settings: ProcessingSettings,
-    gene_lengths: DataFrame,
+    splits: DataFrame,
+    gene_lengths: DataFrame | None = None,
     **slides: Callable[[], AnnData],
-) -> tuple[AnnData, AnnData, DataFrame]:
-    """Filter, normalise, choose genes and correct batches."""
+) -> tuple[AnnData, AnnData, DataFrame, DataFrame, DataFrame]:
+    """Filter, normalise, choose genes and correct batches, once the splits have passed."""
     from spared_benchmark.expression.process import process
 
-    done = process(slides, cohort, code, protocol, settings, gene_lengths)
-    return done.expression, done.context, done.statistics.assign(cohort=code)
+    return _outputs(process(slides, cohort, code, protocol, settings, gene_lengths), code, splits)
+
+
+def adopt_cohort(
+    cohort: Cohort, code: str, protocol: Protocol, splits: DataFrame, source: Path
+) -> tuple[AnnData, AnnData, DataFrame, DataFrame, DataFrame]:
+    """Take over a cohort that comes processed, once the splits have passed."""
+    from spared_benchmark.expression.adopt import adopt
+
+    return _outputs(adopt(source, cohort, code, protocol), code, splits)
+
+
+def draw_stages(
+    expression: AnnData, context: AnnData, genes: DataFrame, spots: DataFrame
+) -> tuple[bytes, ...]:
+    """Draw what each step of processing did to the cohort."""
+    from spared_benchmark.reporting.figures.processing.stages import processing_figures
+
+    return tuple(processing_figures(expression, context, genes, spots).values())
+
+
+def _outputs(
+    done: Processed, code: str, splits: DataFrame
+) -> tuple[AnnData, AnnData, DataFrame, DataFrame, DataFrame]:
+    statistics = done.statistics.assign(cohort=code)
+    statistics.loc[len(statistics)] = {
+        "statistic": "split_warnings",
+        "value": float(len(splits)),
+        "cohort": code,
+    }
+    return done.expression, done.context, statistics, done.genes, done.spots

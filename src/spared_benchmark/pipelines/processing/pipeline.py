@@ -9,25 +9,51 @@ from spared_benchmark.pipelines.cohorts import in_namespace
 from spared_benchmark.pipelines.processing import nodes
 from spared_benchmark.study import Cohort
 
+STAGES = ("spots", "fractions", "moran", "batches", "missing")
+
 
 def create_pipeline(configuration: Configuration) -> Pipeline:
     """Return the processing of every cohort of the study."""
-    return Pipeline([_cohort(code, cohort) for code, cohort in configuration.cohorts.items()])
-
-
-def _cohort(code: str, cohort: Cohort) -> Pipeline:
-    node = Node(
-        nodes.process_cohort,
-        inputs={
-            "cohort": "params:cohort",
-            "code": f"params:codes.{code}",
-            "protocol": "params:study.protocol",
-            "settings": "params:processing",
-            "gene_lengths": "gene_lengths",
-            **{slide: f"slide-{slide}" for slide in cohort.slides},
-        },
-        outputs=["expression", "context", "statistics"],
-        name="process",
+    return Pipeline(
+        [_cohort(configuration, code, cohort) for code, cohort in configuration.cohorts.items()]
     )
-    shared = {} if cohort.simulation else {"gene_lengths": f"gene_lengths_{cohort.organism}"}
-    return in_namespace([node], code, inputs=shared)
+
+
+def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline:
+    common = {
+        "cohort": "params:cohort",
+        "code": f"params:codes.{code}",
+        "protocol": "params:study.protocol",
+        "splits": "splits",
+    }
+    outputs = ["expression", "context", "statistics", "genes", "spots"]
+    if cohort.format == "spared":
+        lengths = {}
+        inputs = {**common, "source": "source"}
+        node = Node(nodes.adopt_cohort, inputs=inputs, outputs=outputs, name="adopt")
+    else:
+        lengths = _gene_lengths(configuration, cohort)
+        inputs = {
+            **common,
+            "settings": "params:processing",
+            **{name: name for name in lengths},
+            **{slide: f"slide-{slide}" for slide in cohort.slides},
+        }
+        node = Node(nodes.process_cohort, inputs=inputs, outputs=outputs, name="process")
+    drawing = Node(
+        nodes.draw_stages,
+        inputs={name: name for name in ("expression", "context", "genes", "spots")},
+        outputs=[f"stage_{name}" for name in STAGES],
+        name="draw_stages",
+    )
+    shared = {name: place for name, place in lengths.items() if name != place}
+    return in_namespace([node, drawing], code, inputs=shared)
+
+
+def _gene_lengths(configuration: Configuration, cohort: Cohort) -> dict[str, str]:
+    """Return which dataset holds the gene lengths: counts per million need none."""
+    if cohort.simulation:
+        return {"gene_lengths": "gene_lengths"}
+    if configuration.processing.normalisation == "cpm":
+        return {}
+    return {"gene_lengths": f"gene_lengths_{cohort.organism}"}

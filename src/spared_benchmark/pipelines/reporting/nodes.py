@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from spared_benchmark.pipelines.types import DataFrame
-from spared_benchmark.study import Cohort, Protocol, ReportSettings, Study
+from spared_benchmark.study import Cohort, GateSettings, Protocol, ReportSettings, Study
 
 TABLES = {
     "statistics": "cohorts",
@@ -27,6 +27,13 @@ def collector(schema: str) -> Callable[..., DataFrame]:
 
     collect.__name__ = collect.__qualname__ = f"collect_{schema}"
     return collect
+
+
+def find_shared(slides: DataFrame, rules: GateSettings) -> DataFrame:
+    """Find what splits share and, now that all cohorts are there, what cohorts share."""
+    from spared_benchmark.slides.gate import check_study
+
+    return check_study(slides, rules)
 
 
 def draw_figures(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from spared_benchmark.configuration import Configuration
+from spared_benchmark.pipelines.processing.pipeline import STAGES
 from spared_benchmark.pipelines.reporting import nodes
 
 
@@ -41,9 +42,20 @@ def create_pipeline(configuration: Configuration) -> Pipeline:
         outputs=["figure_cohorts", "figure_completion", "figure_prediction"],
         name="draw_figures",
     )
+    shared = Node(
+        nodes.find_shared,
+        inputs={"slides": "table_ingestion", "rules": "params:study.gate"},
+        outputs="table_shared",
+        name="find_shared",
+    )
     overviews = {f"overlay:{code}": of_cohort(code, "overview") for code in cohorts}
     mapped = cohorts if configuration.study.predictors else ()
     maps = {f"maps:{code}": of_cohort(code, "maps") for code in mapped}
+    stages = {
+        f"stage:{stage}:{code}": of_cohort(code, f"stage_{stage}")
+        for code in cohorts
+        for stage in STAGES
+    }
     report = Node(
         nodes.write_report,
         inputs={
@@ -51,11 +63,13 @@ def create_pipeline(configuration: Configuration) -> Pipeline:
             "definitions": "params:cohorts",
             "settings": "params:reporting",
             **{f"table:{schema}": f"table_{schema}" for schema in nodes.TABLES.values()},
+            "table:shared": "table_shared",
             **{name: f"figure_{name}" for name in ("cohorts", "completion", "prediction")},
             **maps,
             **overviews,
+            **stages,
         },
         outputs="report",
         name="write_report",
     )
-    return Pipeline([*collections, figures, report], inputs=outer)
+    return Pipeline([*collections, shared, figures, report], inputs=outer)
