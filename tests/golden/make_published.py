@@ -269,10 +269,8 @@ def tied(rng):
     """Values with many ties and the order in which numpy's unstable sort leaves them."""
     made = {
         "many": rng.integers(0, 40, 1500) / 40,
-        "mostly_zero": np.where(rng.random(900) < 0.8, 0.0, rng.integers(0, 30, 900) / 30),
         "short": rng.integers(0, 5, 60) / 5,
         "falling": np.sort(rng.integers(0, 9, 700) / 9)[::-1].copy(),
-        "deep": np.concatenate([np.arange(123.0, 0, -1), np.zeros(492)]) / 360,
     }
     orders = {f"{name}_order": np.argsort(values).astype(np.int16) for name, values in made.items()}
     return {

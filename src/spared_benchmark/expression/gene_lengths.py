@@ -1,4 +1,4 @@
-"""Lengths of genes: the summed length of the union of a gene's exons, in base pairs."""
+"""Lengths of genes: how many base pairs lie in at least one exon of a gene."""
 
 from __future__ import annotations
 

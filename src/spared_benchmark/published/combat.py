@@ -1,8 +1,8 @@
 """ComBat as the published library computes it: the package ``combat`` 0.3.3, fault included.
 
 The equations are those of Johnson, Li & Rabinovic 2007 (Biostatistics 8:118) with four
-differences: while scales are updated, the sum of squares of **every** gene is taken around the
-location of the first gene; all variances are divided by n, not n − 1; the iteration ends at a
+differences: each update of the scales measures all genes from where the first gene's batch lies,
+not from their own places; all variances are divided by n, not n − 1; the iteration ends at a
 relative change of 1e-4, and changes of negative locations count as negative, so they do not keep
 it going; and a gene without variance within batches makes every value of every gene NaN.
 """

@@ -10,8 +10,8 @@ carried out here step by step, without the instructions: the order is the same o
 Its steps follow one another by nature; 18,000 genes take less than 0.1 s.
 
 The sort: a quicksort that partitions blocks of 32 (Bramas 2017, IJACSA 8:10), then a bitonic
-network over at most 256 (Batcher 1968, AFIPS); ranges on which it makes no progress go to the
-sort of the C++ library (`spared_benchmark.published.introsort`).
+network over at most 256 (Batcher 1968, AFIPS). Ranges on which the quicksort makes no progress,
+hundreds of equal fractions, are left in their order here; numpy has another for them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spared_benchmark.errors import InputError
-from spared_benchmark.published.introsort import introsort
 
 Positions = NDArray[np.intp]
 Floats = NDArray[np.float64]
@@ -67,7 +66,8 @@ def unstable_argsort(values: NDArray[np.floating]) -> Positions:
     while open_:
         start, stop, rounds = open_.pop()
         if rounds <= 0:
-            order[start:stop] = introsort(keys, order[start:stop])
+            span = order[start:stop]
+            order[start:stop] = span[np.argsort(keys[span], kind="stable")]
         elif stop - start <= _NETWORK:
             small.append(slice(start, stop))
         else:
