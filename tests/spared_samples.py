@@ -50,6 +50,7 @@ def simulated(batch_key: str = "slide") -> Cohort:
 def definition(batch_key: str = "slide", image: str | None = "hires", **changes) -> Cohort:
     """Return the definition of the cohort as a user of the published file writes it."""
     content = {**_common(batch_key, image), "organism": "human", "format": "spared"}
+    del content["genes"]
     return Cohort.model_validate({**content, **changes})
 
 

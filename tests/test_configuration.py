@@ -6,6 +6,7 @@ import pytest
 
 from spared_benchmark.configuration import Configuration
 from spared_benchmark.errors import ConfigurationError
+from spared_benchmark.study import Cohort
 
 STUDY = {
     "title": "A study",
@@ -262,3 +263,60 @@ def test_published_slides_have_no_source_and_are_not_simulated():
     assert "have no 'source'" in problems(study, {**PUBLISHED, "slides": slides})
     simulated = {**PUBLISHED, "organism": "simulated", "simulation": {}}
     assert "'spared' is read and not written" in problems(study, simulated)
+
+
+def test_what_a_published_file_has_settled_may_not_be_set(tmp_path):
+    file = tmp_path / "panel.txt"
+    file.write_text("ERBB2\nGAPDH\n")
+    own = {"genes": 128, "gene_file": str(file), "filter": {"rule": "thresholds"}}
+    message = problems({"protocol": "transductive"}, {**PUBLISHED, **own})
+
+    for key in own:
+        assert f"MINE.{key}: a file of the format 'spared' holds the genes and spots" in message
+    assert parse(cohort=own).cohorts["MINE"].gene_names == ("ERBB2", "GAPDH")
+
+
+def test_the_slides_of_a_published_file_may_be_defined_anew():
+    cohort = parse({"protocol": "transductive"}, PUBLISHED).cohorts["MINE"].of_slide("A")
+
+    assert Cohort.model_validate(cohort.model_dump(mode="json")) == cohort
+
+
+def test_settings_that_published_files_do_not_follow_are_told(caplog):
+    study = {"protocol": "transductive"}
+    parse(study, PUBLISHED)
+    assert not caplog.records
+    parse(study, PUBLISHED, processing={"rank_on": "log_tpm", "median_hops": 2})
+
+    assert "MINE: files of the format 'spared' are taken over as they are, without" in caplog.text
+    assert "processing.median_hops: 2, processing.rank_on: log_tpm" in caplog.text
+
+
+TRANSDUCTIVE = {"protocol": "transductive"}
+
+
+def test_parity_is_with_the_published_library_alone():
+    processing = {
+        "published": "old", "normalisation": "cpm", "rank_on": "log_tpm", "median_hops": 3
+    }  # fmt: skip
+    message = problems(cohort={"filter": {"rule": "thresholds"}}, processing=processing)
+
+    assert "processing.published: 'old' cannot be kept by an inductive study" in message
+    for line in (
+        "processing.normalisation: 'cpm' cannot be kept with processing.published: old: the publ",
+        "processing.rank_on: 'log_tpm' cannot be kept",
+        "processing.median_hops: 3 cannot be kept",
+        "MINE.filter.rule: 'thresholds' cannot be kept",
+    ):
+        assert line in message
+    assert parse(TRANSDUCTIVE, processing={"published": "old"}).processing.published == "old"
+
+
+def test_parity_needs_two_batches():
+    slides = {slide: {**one, "subject": "P1"} for slide, one in COHORT["slides"].items()}
+    single = {"slides": slides, "batch_key": "subject"}
+    message = problems(TRANSDUCTIVE, single, processing={"published": "new"})
+
+    assert "MINE.batch_key: by 'subject' its 3 slide(s) are one batch (P1)" in message
+    assert parse(TRANSDUCTIVE, {"slides": slides}, processing={"published": "new"})
+    assert parse(TRANSDUCTIVE, single), "without parity ComBat is skipped"

@@ -6,7 +6,7 @@ import pytest
 import spared_benchmark as sb
 from spared_benchmark.errors import ConfigurationError, InputError
 from spared_benchmark.simulation import simulate_slide, simulated_gene_lengths, write_slide
-from spared_benchmark.study import Cohort, ProcessingSettings
+from spared_benchmark.study import Cohort, GateSettings, ProcessingSettings
 
 COHORT = Cohort.model_validate(
     {
@@ -44,6 +44,19 @@ def test_splits_reach_the_cohort(slides):
         "A1": "train",
         "B1": "test",
     }
+
+
+def test_one_slide_in_two_splits_is_refused(slides):
+    twin = slides[0].copy()
+    twin.uns["slide"] = {**slides[0].uns["slide"], "slide": "A2"}
+    splits = {"A2": "test"}
+    with pytest.raises(InputError, match=r"same_slide: A1 \(train\), A2 \(test\) have the same"):
+        sb.process([*slides, twin], genes=8, gene_lengths=LENGTHS, splits=splits)
+    twins = [slides[0], twin]
+    meant = {"gate": GateSettings(same_slide="warning"), "genes": 8, "gene_lengths": LENGTHS}
+    assert (
+        sb.process(twins, splits=splits, **meant).n_obs == 2 * sb.process(slides[:1], **meant).n_obs
+    )
 
 
 def test_an_unknown_slide_in_splits_is_named(slides):

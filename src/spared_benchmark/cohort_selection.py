@@ -10,11 +10,16 @@ from typing import Any
 
 from spared_benchmark.errors import InputError, nearest
 from spared_benchmark.expression.gene_file import read_gene_file
+from spared_benchmark.expression.parity import cohort_unlike_library, unlike_library
 from spared_benchmark.problems import Problems
 from spared_benchmark.slides.overlap import overlaps
-from spared_benchmark.study import Cohort, SlideDefinition, Study
+from spared_benchmark.study import Cohort, ProcessingSettings, SlideDefinition, Study
 
 logger = logging.getLogger(__name__)
+
+# What a file of the format 'spared' has settled already.
+_SETTLED_BY_FILE = ("filter", "gene_file", "genes")
+_UNUSED_BY_FILE = ("context_genes", "median_hops", "published", "rank_on")
 
 
 def selected_cohorts(
@@ -44,6 +49,7 @@ def selected_cohorts(
         content = _without(files[code], study.leave_out.get(code, ()), code, problems)
         cohort = problems.parse(Cohort, content, code)
         if cohort is not None:
+            problems.extend(_settled_by_file(code, cohort))
             selected[code] = _with_gene_names(cohort, code, project, problems)
             splits = {slide.split for slide in cohort.slides.values()}
             for split in ("train", "val"):
@@ -52,6 +58,17 @@ def selected_cohorts(
     for code in sorted(set(study.leave_out) - set(study.cohorts)):
         problems.add(f"study.leave_out.{code}: not a cohort of this study")
     return selected
+
+
+def _settled_by_file(code: str, cohort: Cohort) -> list[str]:
+    if cohort.format != "spared":
+        return []
+    return [
+        f"{code}.{key}: a file of the format 'spared' holds the genes and spots that were chosen "
+        f"when it was made; take {key!r} out of the definition, or process the raw slides"
+        for key in _SETTLED_BY_FILE
+        if key in cohort.model_fields_set
+    ]
 
 
 def _with_gene_names(cohort: Cohort, code: str, project: Path, problems: Problems) -> Cohort:
@@ -101,17 +118,19 @@ def _without(content: Any, left_out: Iterable[str], code: str, problems: Problem
 
 
 def impossible_processing(
-    study: Study, cohorts: Mapping[str, Cohort], processing: Any
+    study: Study, cohorts: Mapping[str, Cohort], processing: ProcessingSettings
 ) -> list[str]:
-    """Return what the protocol, or files that were processed already, cannot follow."""
+    """Return what the protocol, parity, or files that were processed already, cannot follow.
+
+    What such files do not need is logged.
+    """
     codes = ", ".join(code for code, cohort in cohorts.items() if cohort.format == "spared")
-    problems = []
-    if processing.published is not None and study.protocol == "inductive":
-        problems.append(
-            f"processing.published: {processing.published!r} cannot be kept by an inductive study: "
-            "the published library fits everything on all slides; write null, or "
-            "study.protocol: transductive"
-        )
+    problems = unlike_library(study.protocol, processing)
+    for code, cohort in cohorts.items():
+        if cohort.format != "spared":
+            problems += cohort_unlike_library(code, cohort, processing)
+    if codes:
+        _report_unused(codes, processing)
     if codes and study.protocol == "inductive":
         problems.append(
             f"study.protocol: 'inductive' cannot be kept by {codes}: files of the format 'spared' "
@@ -123,3 +142,17 @@ def impossible_processing(
             "files of the format 'spared' hold TPM; write 'tpm'"
         )
     return problems
+
+
+def _report_unused(codes: str, processing: ProcessingSettings) -> None:
+    default = ProcessingSettings()
+    unused = [
+        f"processing.{name}: {getattr(processing, name)}"
+        for name in _UNUSED_BY_FILE
+        if getattr(processing, name) != getattr(default, name)
+    ]
+    if unused:
+        logger.warning(
+            "%s: files of the format 'spared' are taken over as they are, without %s",
+            *(codes, ", ".join(unused)),
+        )

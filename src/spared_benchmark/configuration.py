@@ -103,7 +103,8 @@ class Configuration:
             problems.extend(shared_slides(study, cohorts))
         if study is not None and all(sections.values()):
             problems.extend(_unknown_methods(study, sections["completion"], sections["benchmark"]))
-            problems.extend(impossible_processing(study, cohorts, sections["processing"]))
+            processing = ProcessingSettings.model_validate(sections["processing"])
+            problems.extend(impossible_processing(study, cohorts, processing))
         problems.raise_any(name)
         return cls(name, study, cohorts, **sections)  # type: ignore[arg-type]
 
@@ -126,6 +127,7 @@ class Configuration:
             "slides": {
                 code: {s: s for s in cohort.slides} for code, cohort in self.cohorts.items()
             },
+            "splits": {code: _splits(cohort) for code, cohort in self.cohorts.items()},
             "processing": self.processing,
             "masks": self.completion.model_copy(update={"sizes": {}, "budgets": {}}),
             "completers": {name: self._completer(name) for name in self.study.completers},
@@ -236,6 +238,13 @@ def _with_digest(encoder: EncoderSettings) -> EncoderSettings:
     file = encoder.weights_file
     digest = file_digest(file) if file is not None else ""
     return encoder.model_copy(update={"weights_digest": digest})
+
+
+def _splits(cohort: Cohort) -> dict[str, Any]:
+    return {
+        slide: {"subject": definition.subject, "split": definition.split}
+        for slide, definition in cohort.slides.items()
+    }
 
 
 def _only(table: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from spared_benchmark.settings_model import parsed
 from spared_benchmark.study import (
     Cohort,
     Format,
+    GateSettings,
     Lattice,
     Organism,
     ProcessingSettings,
@@ -87,6 +88,7 @@ def process(
     splits: Mapping[str, Split] | None = None,
     protocol: Protocol = "inductive",
     settings: ProcessingSettings | None = None,
+    gate: GateSettings | None = None,
 ) -> AnnData:
     """Filter, normalise, choose genes and correct batches of one cohort.
 
@@ -94,7 +96,8 @@ def process(
         slides: What `read_slide` returns.
         genes: Genes to keep, the highest by Moran's I; None keeps all that may be chosen.
         gene_file: Names of the genes that may be chosen, one a line (Ensembl ids or symbols);
-            those that are expressed widely enough when not given.
+            those that are expressed widely enough when not given. Counts are divided by the total
+            over these and those together.
         gene_lengths: Columns gene_id, symbol and length, or the file that holds them, or an
             annotation (``.gtf``, ``.gtf.gz``) to measure; ``gene_lengths_<organism>.tsv.gz`` in
             the folder SPARED_GENE_LENGTHS when not given.
@@ -102,6 +105,8 @@ def process(
         splits: ``train``, ``val`` or ``test`` by slide; all train when not given.
         protocol: ``inductive`` (fitted on train slides) or ``transductive`` (on all).
         settings: Median hops, what Moran's I is taken of, size of the context.
+        gate: What slides of several splits may share; by default subjects, and no counts or files.
+            Images are not compared, and what they share with other cohorts is not known here.
 
     Returns:
         The expression ``(n_spots, n_genes)``: layers ``counts``, ``log_tpm`` (log2(TPM+1)),
@@ -109,23 +114,13 @@ def process(
 
     Raises:
         ConfigurationError: When ``splits`` names an unknown slide, or two slides are called alike.
-        InputError: When there are no gene lengths, or the gene file names no gene of the slides.
+        InputError: When there are no gene lengths, the gene file names fewer than two genes of the
+            slides, or one slide is in two splits.
     """
     from spared_benchmark.expression.gene_file import read_gene_file
     from spared_benchmark.expression.process import process as run
 
-    headers = {str(slide.uns["slide"]["slide"]): slide.uns["slide"] for slide in slides}
-    if len(headers) < len(slides):
-        msg = (
-            f"{len(slides)} slides have {len(headers)} name(s): {', '.join(headers)}; give each "
-            "its own by read_slide(..., slide=...)"
-        )
-        raise ConfigurationError(msg)
-    everything_train: dict[str, Split] = dict.fromkeys(headers, "train")
-    chosen = everything_train | dict(splits or {})
-    for name in set(chosen) - set(headers):
-        msg = f"splits: no slide {name!r}{nearest(name, headers)}; there are {', '.join(headers)}"
-        raise ConfigurationError(msg)
+    headers, chosen = _headers(slides, splits or {})
     first = next(iter(headers.values()))
     cohort = _cohort(
         {
@@ -137,6 +132,7 @@ def process(
         batch_key=batch_key,
         **{key: str(first[key]) for key in ("organism", "lattice", "tissue", "licence")},
     )
+    _check_splits(slides, chosen, gate or GateSettings())
     options = settings or ProcessingSettings()
     lengths = _lengths(gene_lengths, str(first["organism"]), options)
     loaders = dict(zip(headers, map(_loader, slides), strict=True))
@@ -196,6 +192,49 @@ def evaluate(
 def _cohort(slides: dict[str, SlideDefinition], **fields: Any) -> Cohort:
     given = {"title": "library", "citation": "none", "format": "anndata"}
     return parsed(Cohort, {**given, **fields, "slides": slides}, "slides")
+
+
+def _headers(
+    slides: Sequence[AnnData], splits: Mapping[str, Split]
+) -> tuple[dict[str, Mapping[str, Any]], dict[str, Split]]:
+    """Return ``uns["slide"]`` and the split of each slide, by its name."""
+    headers = {str(slide.uns["slide"]["slide"]): slide.uns["slide"] for slide in slides}
+    if len(headers) < len(slides):
+        msg = (
+            f"{len(slides)} slides have {len(headers)} name(s): {', '.join(headers)}; give each "
+            "its own by read_slide(..., slide=...)"
+        )
+        raise ConfigurationError(msg)
+    everything_train: dict[str, Split] = dict.fromkeys(headers, "train")
+    chosen = everything_train | dict(splits)
+    for name in set(chosen) - set(headers):
+        msg = f"splits: no slide {name!r}{nearest(name, headers)}; there are {', '.join(headers)}"
+        raise ConfigurationError(msg)
+    return headers, chosen
+
+
+def _check_splits(
+    slides: Sequence[AnnData], splits: Mapping[str, Split], rules: GateSettings
+) -> None:
+    if len(set(splits.values())) < 2:
+        return
+    import pandas as pd
+
+    from spared_benchmark.slides.gate import check_splits
+    from spared_benchmark.slides.identity import identify
+    from spared_benchmark.slides.raw import RawSlide
+
+    rows = []
+    for adata in slides:
+        header = adata.uns["slide"]
+        who = {
+            "cohort": "library",
+            "slide": str(header["slide"]),
+            "subject": str(header["subject"]),
+        }
+        split = splits[who["slide"]]
+        rows.append({**who, "split": split, **identify(RawSlide(adata, None))})
+    check_splits(pd.DataFrame(rows), rules)
 
 
 def _lengths(

@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from spared_benchmark.cohort_settings import (
+    FilterSettings,
+    Fraction,
+    PublishedFigures,
+    SimulationSettings,
+)
 from spared_benchmark.settings_model import Settings
 
 Split = Literal["train", "val", "test"]
@@ -19,7 +25,6 @@ Size = Literal["paper", "small", "tiny"]
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Code = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 # Centre-to-centre distance of neighbouring spots, µm: Visium, first and second generation ST.
 PITCH_UM: dict[str, float] = {"hexagonal": 100.0, "square": 200.0, "diamond": 141.4}
@@ -45,74 +50,6 @@ class SlideDefinition(Settings):
     image: str | None = "hires"
 
 
-class FilterSettings(Settings):
-    """Quality limits on raw counts; the defaults are those of the published cohorts.
-
-    Attributes:
-        spot_counts: A spot is kept when its total lies strictly between the two.
-        gene_counts: A gene is kept when its total lies strictly between the two.
-        rule: ``running_mean`` (the published library) or ``thresholds`` (the paper's text).
-        mean_fraction: Of ``running_mean``: genes are kept, from the most to the least widely
-            expressed, while the mean of their expressed fractions is at least this.
-        slide_fraction: Of ``thresholds``: the least share of spots that express a gene, on
-            every slide.
-        overall_fraction: Of ``thresholds``: the same over all spots together.
-    """
-
-    spot_counts: tuple[float, float] = (10, 1_000_000)
-    gene_counts: tuple[float, float] = (10, 1_000_000)
-    rule: Literal["running_mean", "thresholds"] = "running_mean"
-    mean_fraction: Fraction = 0.7
-    slide_fraction: Annotated[float, Field(ge=0, le=1)] = 0.3
-    overall_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
-
-    @field_validator("spot_counts", "gene_counts")
-    @classmethod
-    def _ordered(cls, limits: tuple[float, float]) -> tuple[float, float]:
-        if not 0 <= limits[0] < limits[1]:
-            msg = "limits are [low, high] with 0 <= low < high"
-            raise ValueError(msg)
-        return limits
-
-
-class SimulationSettings(Settings):
-    """Tissue made by the computer, with known truth.
-
-    Attributes:
-        spots: Spots of each slide (about: the tissue has a ragged border).
-        genes: Genes measured; those that the filter keeps are fewer.
-        median_counts: Median UMI of a spot.
-        regions: Tissue regions, each with its own expression programme and its own look.
-        programmes: Smooth programmes beside the regions.
-        image_signal: From 0 (the image tells nothing) to 1 (it shows every region and programme).
-        batch_effect: Standard deviation of the gene-wise offsets of a slide, log2 units.
-        subject_effect: The same for subjects.
-        spot_diameter_px: Diameter of a spot in the image, pixels.
-        seed: Same seed, same tissue.
-    """
-
-    spots: Annotated[int, Field(ge=10, le=20_000)] = 200
-    genes: Annotated[int, Field(ge=8, le=40_000)] = 200
-    median_counts: Annotated[float, Field(gt=0)] = 400.0
-    regions: Annotated[int, Field(ge=1, le=12)] = 4
-    programmes: Annotated[int, Field(ge=0, le=8)] = 2
-    image_signal: Annotated[float, Field(ge=0, le=1)] = 1.0
-    batch_effect: Annotated[float, Field(ge=0)] = 0.3
-    subject_effect: Annotated[float, Field(ge=0)] = 0.2
-    spot_diameter_px: Annotated[int, Field(ge=4, le=400)] = 24
-    seed: int = 0
-
-
-class PublishedFigures(Settings):
-    """What the paper's Table 1 prints for a cohort."""
-
-    slides: int
-    subjects: int
-    spots: int
-    missing_before: float
-    missing_after: float
-
-
 class Cohort(Settings):
     """Slides of one tissue, prepared in one way.
 
@@ -121,8 +58,9 @@ class Cohort(Settings):
         organism: Chooses the table of gene lengths.
         lattice: How the spots lie.
         genes: Genes to keep, the highest by Moran's I; null keeps every gene that may be chosen.
-        gene_file: Names of the genes that may be chosen, one a line (Ensembl ids or symbols): it
-            takes the place of the filter's rule. Relative to the folder of the project.
+        gene_file: Names of the genes that may be chosen, one a line (Ensembl ids or symbols),
+            whatever the filter says of them. The others that pass it still count in the totals
+            that counts are divided by, and may be context. Relative to the folder of the project.
         gene_names: What that file holds; filled in, not written by hand.
         batch_key: What ComBat takes for a batch.
         folder: Below the root of raw data; the cohort's code when not given. With the format

@@ -30,7 +30,8 @@ class StudyConfigLoader(OmegaConfigLoader):
     """Kedro's loader with the study's typed configuration.
 
     ``loader["parameters"]`` are the parameters of the study's graph and ``loader["catalog"]``
-    holds an entry for the source of every slide of the study.
+    holds an entry for the source of every slide of the study. Gene lengths are optional there when
+    the study does not divide by them.
     """
 
     def __init__(self, conf_source: str, *args: Any, **kwargs: Any) -> None:
@@ -50,7 +51,7 @@ class StudyConfigLoader(OmegaConfigLoader):
             return self.configuration.parameters()
         content: dict[str, Any] = super().__getitem__(key)
         if key == "catalog":
-            return {**content, **self._sources()}
+            return {**content, **self._gene_lengths(content), **self._sources()}
         return content
 
     @property
@@ -83,6 +84,14 @@ class StudyConfigLoader(OmegaConfigLoader):
 
     def _global_value(self, name: str) -> Any:
         return self._globals[name]
+
+    def _gene_lengths(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        needed = self.configuration.processing.normalisation == "tpm"
+        return {
+            name: {**entry, "optional": True}
+            for name, entry in content.items()
+            if name.startswith("gene_lengths_") and not needed
+        }
 
     def _sources(self) -> dict[str, Any]:
         files = {

@@ -48,11 +48,12 @@ def address(server):
     return f"{server.url}/v1.gtf.gz"
 
 
-def lengths(raw, source=None, attempts=3):
+def lengths(raw, source=None, attempts=3, *, optional=False):
     return GeneLengthsDataset(
         filepath=str(raw / "gene_lengths_human.tsv.gz"),
         source=source,
         network={"pause": 0.01, "timeout": 5.0, "attempts": attempts},
+        optional=optional,
     )
 
 
@@ -205,6 +206,26 @@ def test_results_outlive_a_table_on_a_disk_that_is_away(raw, address, tmp_path, 
     assert lengths(raw, address).fingerprint() == first
     lengths(raw, address).load()
     assert lengths(raw, address).fingerprint() != first, "the annotation has taken its place"
+
+
+def test_optional_lengths_are_taken_where_they_are_and_never_asked_for(raw, server, address):
+    optional = lengths(raw, address, optional=True)
+    assert optional.load() is None
+    absent = optional.fingerprint()
+    assert server.requests == []
+
+    lengths(raw, address).load()
+    asked = list(server.requests)
+    assert optional.load().to_dict("list") == ROWS, "what another study has fetched"
+    assert server.requests == asked
+    fetched = optional.fingerprint()
+    assert fetched == lengths(raw, address).fingerprint() != absent
+
+    put(raw)
+    assert optional.load().equals(OWN)
+    assert optional.fingerprint() not in (absent, fetched)
+    (raw / "gene_lengths_human.tsv.gz").unlink()
+    assert optional.fingerprint() == absent, "a run would do without them now"
 
 
 def test_two_cohorts_at_once_fetch_once(raw, server, address):

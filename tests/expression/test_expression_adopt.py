@@ -59,6 +59,20 @@ def test_the_batch_correction_is_recovered(sample, adopted):
     assert after["skipped"] == ""
 
 
+def test_a_correction_by_patient_taken_for_one_by_slide_is_told(sample, path, caplog):
+    with caplog.at_level(logging.WARNING):
+        adopt(path, definition("slide"), CODE, "transductive")
+    told = [record.getMessage() for record in caplog.records if "share one" in record.getMessage()]
+    if sample.batch_key == "slide":
+        assert not told
+    else:
+        pairs = ("V1_C and V1_A of patient V1", "V2_A and V2_B of patient V2")
+        assert len(told) == len(pairs)
+        for line, pair in zip(told, pairs, strict=True):
+            assert f"the slides {pair} share one batch correction" in line
+            assert "batch_key: subject" in line
+
+
 def test_the_published_completion_is_kept(sample, adopted):
     layers = adopted.expression.layers
     difference = layers[PUBLISHED_SPACKLE] - layers["combat"]
@@ -195,7 +209,28 @@ def no_library(adata):
     adata.obs["total_counts"] *= 0
 
 
+def set_place(key, value):
+    def change(adata):
+        places = adata.obs[key].to_numpy(np.float64)
+        places[3] = value
+        adata.obs[key] = places
+
+    return change
+
+
+def no_position(adata):
+    adata.obsm["spatial"][3, 1] = np.nan
+
+
+def one_place(adata):
+    adata.obs["array_row"], adata.obs["array_col"] = 4, 6
+
+
 WRONG = {
+    "position": (no_position, r"obsm\['spatial'\]: found NaN or infinite values for 1 of"),
+    "no row": (set_place("array_row", np.nan), r"obs\['array_row'\]: found nan for 1 of .* whole"),
+    "half a column": (set_place("array_col", 0.5), r"obs\['array_col'\]: found 0.5 for 1 of"),
+    "one place": (one_place, r"row 4, column 6 for \d+ spots; needed: one spot on each place"),
     "no layer": (lambda a: a.layers.pop("d_log1p"), "layers: no 'd_log1p'; found .*log1p"),
     "no column": (lambda a: a.var.pop("d_log1p_moran"), "var: no 'd_log1p_moran'"),
     "no totals": (lambda a: a.obs.pop("total_counts"), "obs: no 'total_counts'"),

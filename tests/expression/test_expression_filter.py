@@ -1,17 +1,20 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import sparse
 
+from spared_benchmark.cohort_settings import FilterSettings
 from spared_benchmark.errors import InputError
 from spared_benchmark.expression.filter import Tally, filter_genes, tally
-from spared_benchmark.study import FilterSettings
 
 
 def made_of(fractions, spots=10, totals=100):
     """A slide whose genes are expressed in the given fractions of its spots."""
     expressed = np.round(np.array(fractions) * spots).astype(np.int64)
     kept = np.ones(spots, dtype=bool)
-    return Tally(kept, expressed, expressed, np.broadcast_to(totals, expressed.shape))
+    total = np.full(spots, 100)
+    return Tally(kept, total, expressed, expressed, np.broadcast_to(totals, expressed.shape))
 
 
 def names(count):
@@ -22,6 +25,7 @@ def test_spot_limits_are_strict():
     counts = sparse.csr_matrix(np.array([[10, 0], [11, 0], [40, 59], [50, 50], [0, 0]]))
     slide = tally(counts, (10, 100))
     assert slide.kept.tolist() == [False, True, True, False, False]
+    assert slide.spot_totals.tolist() == [10, 11, 99, 100, 0]
     assert slide.present.tolist() == [4, 2]
     assert slide.expressed.tolist() == [2, 1]
     assert slide.totals.tolist() == [51, 59]
@@ -47,7 +51,7 @@ def test_genes_are_kept_up_to_the_last_place_where_the_running_mean_is_enough():
 
 def test_a_dip_below_the_limit_does_not_end_the_list():
     first, second = made_of([0.5, 0.5, 0.5]), made_of([0.5, 0.5, 1.0], spots=100)
-    first = Tally(first.kept, first.present, np.array([5, 4, 3]), first.totals)
+    first = replace(first, expressed=np.array([5, 4, 3]))
     chosen = filter_genes({"a": first, "b": second}, names(3), FilterSettings(mean_fraction=0.6))
     running = np.cumsum(chosen.fraction) / np.arange(1, 4)
     assert running[0] < 0.6 <= running[2]
@@ -104,17 +108,27 @@ def test_every_gene_stays_or_leaves_for_one_reason(rule):
 
 
 @pytest.mark.parametrize("rule", ["running_mean", "thresholds"])
-def test_named_genes_stay_whatever_their_counts_but_spots_are_limited_still(rule):
+def test_named_genes_stay_beside_those_of_the_rule_but_spots_are_limited_still(rule):
+    slide = made_of([0.1, 0.9, 0.0, 0.1, 0.9], totals=np.array([3, 99, 0, 99, 3]))
+    named = np.array([True, False, True, False, False])
+    settings = FilterSettings(rule=rule, gene_counts=(10, 100))
+    chosen = filter_genes({"s": slide}, names(5), settings, named)
+    assert chosen.kept.tolist() == [True, True, True, False, False]
+    assert chosen.narrow.tolist() == [False, False, False, True, False]
+    assert chosen.limits.tolist() == [False, False, False, False, True]
+    assert np.array_equal(chosen.named, named)
+    empty = Tally(np.zeros(3, bool), *[np.zeros(3, np.int64)] * 4)
+    with pytest.raises(InputError, match=r"slide s: none of its 3 spots"):
+        filter_genes({"s": empty}, names(3), settings, named[:3])
+
+
+def test_in_parity_named_genes_take_the_place_of_the_rule():
     slide = made_of([0.1, 0.9, 0.0], totals=np.array([3, 99, 0]))
     named = np.array([True, False, True])
-    settings = FilterSettings(rule=rule)
-    chosen = filter_genes({"s": slide}, names(3), settings, named)
+    chosen = filter_genes({"s": slide}, names(3), FilterSettings(), named, published=True)
     assert chosen.kept.tolist() == [True, False, True]
     assert chosen.narrow.tolist() == [False, True, False]
     assert not chosen.limits.any()
-    empty = Tally(np.zeros(3, bool), *[np.zeros(3, np.int64)] * 3)
-    with pytest.raises(InputError, match=r"slide s: none of its 3 spots"):
-        filter_genes({"s": empty}, names(3), settings, named)
 
 
 def test_thresholds_that_nothing_meets_say_how_many_meet_each():
@@ -127,10 +141,19 @@ def test_thresholds_that_nothing_meets_say_how_many_meet_each():
         filter_genes(slides, names(3), settings)
 
 
+@pytest.mark.parametrize("rule", ["running_mean", "thresholds"])
+def test_limits_that_no_total_meets_are_what_is_named(rule):
+    slide = made_of([1.0, 0.9], totals=np.array([4, 7]))
+    with pytest.raises(
+        InputError, match=r"none of 2 genes .* 10 and .*from 4 to 7; change filter\.gene_counts"
+    ):
+        filter_genes({"s": slide}, names(2), FilterSettings(rule=rule))
+
+
 def test_nothing_left_says_what_was_found():
     with pytest.raises(InputError, match=r"no gene is left.*at most 0\.400.*at least 0\.7.*lower"):
         filter_genes({"s": made_of([0.4, 0.3])}, names(2), FilterSettings())
-    empty = Tally(np.zeros(3, bool), *[np.zeros(2, np.int64)] * 3)
+    empty = Tally(np.zeros(3, bool), np.zeros(3, np.int64), *[np.zeros(2, np.int64)] * 3)
     with pytest.raises(InputError, match=r"slide s: none of its 3 spots.*filter\.spot_counts"):
         filter_genes({"s": empty}, names(2), FilterSettings())
 

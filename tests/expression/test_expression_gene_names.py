@@ -56,28 +56,37 @@ def test_no_names_is_no_choice():
 
 
 def test_ids_are_found_whatever_their_version():
-    assert chosen(BY_ID, ["ENSG00000000002.11"]) == ["ENSG00000000002"]
-    assert chosen(BY_SYMBOL, ["ENSG00000000002.11"]) == ["NEW"]
+    names = ["ENSG00000000002.11", "ENSG00000000001"]
+    assert chosen(BY_ID, names) == ["ENSG00000000001", "ENSG00000000002"]
+    assert chosen(BY_SYMBOL, names) == ["AAA", "NEW"]
 
 
 def test_symbols_are_those_of_the_slides_then_those_of_the_annotation():
-    assert chosen(BY_ID, ["OLD"]) == ["ENSG00000000002"]
-    assert chosen(BY_ID, ["NEW"]) == ["ENSG00000000002"]
-    assert chosen(BY_ID, ["FFF"], None) == ["ENSG00000000006"]
+    assert chosen(BY_ID, ["OLD", "AAA"]) == ["ENSG00000000001", "ENSG00000000002"]
+    assert chosen(BY_ID, ["NEW", "AAA"]) == ["ENSG00000000001", "ENSG00000000002"]
+    assert chosen(BY_ID, ["FFF", "EEE"], None) == ["ENSG00000000005", "ENSG00000000006"]
     assert chosen(BY_SYMBOL, ["RARE", "AAA"]) == ["AAA", "RARE"]
 
 
 def test_names_not_found_and_unclear_ones_are_told(caplog):
     with caplog.at_level(logging.WARNING):
-        found = chosen(BY_ID, ["AAA", "DUP", "TWICE", *[f"NONE{place}" for place in range(6)]])
-    assert found == ["ENSG00000000001"]
+        known = ["AAA", "EEE", "DUP", "TWICE"]
+        found = chosen(BY_ID, [*known, *[f"NONE{place}" for place in range(6)]])
+    assert found == ["ENSG00000000001", "ENSG00000000005"]
     unknown, unclear = caplog.messages
-    assert "6 of 9 genes named are no gene that every choosing slide has: NONE0, NONE1" in unknown
+    assert "6 of 10 genes named are no gene that every choosing slide has: NONE0, NONE1" in unknown
     assert unknown.endswith(", …")
-    assert "2 of 9 genes named are the symbols of several genes" in unclear
+    assert "2 of 10 genes named are the symbols of several genes" in unclear
     assert unclear.endswith("DUP, TWICE")
 
 
-def test_none_found_is_an_error():
+def test_fewer_than_two_found_is_an_error():
     with pytest.raises(InputError, match=r"none of the 2 genes named \(first: 'Aaa'\).*gene_file"):
         named_genes(BY_ID, ["Aaa", "bbb"], TABLE)
+    with pytest.raises(
+        InputError, match=r"only one of the 2 genes .* \(first: 'ENSG00000000001'\)"
+    ):
+        named_genes(BY_ID, ["AAA", "bbb"], TABLE)
+    ids = ["ENSG00000000001", "ENSG00000000002"]
+    with pytest.raises(InputError, match="no table of gene lengths to map symbols and ids by"):
+        named_genes(BY_SYMBOL, ids, None)

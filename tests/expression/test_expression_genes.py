@@ -1,6 +1,7 @@
 """From the filter to genes with an id and a length: what stays, what leaves and why."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -72,6 +73,17 @@ def test_of_two_names_of_one_gene_the_one_with_more_counts_stays():
     assert alone.source.tolist() == ["ENSG00000000001", "BBB"], "only genes of the filter compete"
 
 
+def test_named_genes_alone_may_be_chosen_and_stay_before_others_of_their_id():
+    genes = common("AAA", "ENSG00000000001", "BBB", "EEE")
+    kept = replace(passing([5, 9, 7, 3]), named=np.array([True, False, True, False]))
+    filtered = with_length(genes, kept, TABLE)
+    assert filtered.source.tolist() == ["AAA", "BBB", "EEE"]
+    assert filtered.may_be_chosen.tolist() == [True, True, False]
+    lost = replace(kept, named=np.array([True, False, False, False]))
+    with pytest.raises(InputError, match=r"1 of the 1 named genes .* can be used, 2 are needed"):
+        with_length(genes, lost, TABLE)
+
+
 def test_the_losses_are_logged(caplog):
     with caplog.at_level(logging.WARNING):
         with_length(common("AAA", "TWICE", "OLD", "OLDER"), passing([9, 8, 7, 6]), TABLE)
@@ -86,14 +98,17 @@ def test_no_gene_with_a_length_is_an_error():
         with_length(common("AAA"), passing([9]), None)
 
 
-def test_counts_per_million_lose_no_gene_for_want_of_a_length():
+def test_counts_per_million_lose_no_gene_for_want_of_a_length(caplog):
     genes = common("ENSG00000000009.2", "AAA", "TWICE", "OLD")
     filtered = with_length(genes, passing([9, 8, 7, 6]), TABLE, lengths_needed=False)
     assert filtered.id.tolist() == ["ENSG00000000009", "ENSG00000000001", "TWICE", "OLD"]
     assert filtered.lengths.tolist() == [1, 1, 1, 1]
     assert filtered.missing == 0
     assert filtered.common["gene_length"].notna().tolist() == [False, True, False, False]
-    bare = with_length(genes, passing([9, 8, 7, 6]), None, lengths_needed=False)
+    assert "to map them by" not in caplog.text
+    with caplog.at_level(logging.WARNING):
+        bare = with_length(genes, passing([9, 8, 7, 6]), None, lengths_needed=False)
+    assert "3 of 4 filtered genes have no Ensembl id (first: AAA)" in caplog.text
     assert bare.id.tolist() == ["ENSG00000000009", "AAA", "TWICE", "OLD"]
 
 

@@ -176,6 +176,7 @@ def test_inductive_nothing_fitted_depends_on_val_or_test_slides():
     changed = {"test": {**SLIDES, "D": others["D"]}, "both": {**SLIDES, **others}}
     for who, slides in changed.items():
         second = run(slides, protocol="inductive")
+        pd.testing.assert_frame_equal(first.genes, second.genes, check_exact=True)
         assert first.expression.var.equals(second.expression.var)
         assert first.context.var.equals(second.context.var)
         fixed = ["A", "B", "C"] if who == "test" else ["A", "B"]
@@ -247,6 +248,18 @@ def test_spots_outside_the_limits_are_low_or_high():
     of_slide = spots[spots["slide"] == "A"]
     assert np.array_equal(of_slide["fate"] == "low", total <= limits[0])
     assert np.array_equal(of_slide["fate"] == "high", total >= limits[1])
+
+
+def test_totals_of_spots_are_those_that_the_limits_looked_at():
+    own = SLIDES["A"].copy()
+    extra = AnnData(sparse.csr_matrix(np.full((own.n_obs, 1), 1000, np.int32)))
+    extra.obs_names, extra.var_names = own.obs_names, ["ENSG99999999999"]
+    wider = anndata.concat([own, extra], axis=1)
+    wider.obs, wider.obsm["spatial"], wider.uns = own.obs, own.obsm["spatial"], own.uns
+    wider.var["symbol"] = [*own.var["symbol"], "EXTRA"]
+    spots = run({**SLIDES, "A": wider}).spots
+    assert spots["total_counts"].equals(run().spots["total_counts"])
+    assert (spots.loc[spots["fate"] == "low", "total_counts"] <= 10).all()
 
 
 def test_genes_that_one_slide_does_not_measure_are_left_out():
@@ -328,13 +341,43 @@ def test_counts_per_million_need_no_lengths():
 
 
 def test_genes_may_be_named():
-    names = tuple(LENGTHS["gene_id"][20:45])
+    names = tuple(LENGTHS["gene_id"][12:35])
+    free = run()
     every = run(genes=None, gene_names=names)
     assert set(every.expression.var_names) == set(names)
-    assert every.context.n_vars == 0
+    assert (np.diff(every.expression.var["moran"]) <= 0).all()
     best = run(genes=8, gene_names=names)
     assert best.expression.var_names.tolist() == every.expression.var_names.tolist()[:8]
-    assert set(every.genes["fate"]) == {"chosen", "narrow"}
+    passed = set(free.genes.loc[free.genes["rank"].notna(), "gene"])
+    assert set(names) - passed, "some named genes do not pass the filter"
+    genes = every.genes.set_index("gene")["fate"]
+    assert set(genes.index[genes == "context"]) == passed - set(names)
+    assert set(genes.index[genes == "context"]) == set(every.context.var_names)
+    fates = best.genes.set_index("gene")["fate"]
+    assert set(fates[list(set(names) | passed)]) == {"chosen", "context"}
+    narrow = run(genes=8, gene_names=names, settings=ProcessingSettings(context_genes=9))
+    assert (narrow.genes["fate"] == "context").sum() == narrow.context.n_vars == 1
+    assert (narrow.genes["fate"] == "passed").sum() == len(passed | set(names)) - 9
+
+
+def test_counts_of_named_genes_are_divided_by_the_total_over_the_filter_too():
+    # All pass the filter here, so naming some must not change a single value of theirs.
+    free, names = run(), tuple(run().context.var_names[:2])
+    named = run(genes=None, gene_names=names).expression
+    assert (named.layers["log_tpm"].max(axis=0) < np.log2(1e6)).all()
+    for layer in ("counts", "log_tpm"):
+        same = free.context[:, named.var_names].layers[layer]
+        assert np.array_equal(named.layers[layer], same)
+    assert np.array_equal(named.obs["library_size"], free.expression.obs["library_size"])
+    assert named.var["moran"].notna().all()
+
+
+def test_in_parity_named_genes_replace_the_filter():
+    names = tuple(LENGTHS["gene_id"][30:45])
+    result = run(genes=None, gene_names=names, settings=ProcessingSettings(published="new"))
+    assert set(result.genes["fate"]) == {"chosen", "narrow"}
+    counts = result.expression.layers["counts"].sum(axis=1)
+    assert np.array_equal(result.expression.obs["library_size"], counts)
 
 
 def test_thresholds_are_the_papers_text():
@@ -348,14 +391,24 @@ def test_thresholds_are_the_papers_text():
 
 
 def test_parity_with_the_published_library_is_transductive():
-    with pytest.raises(ConfigurationError, match=r"published is 'new' in an inductive study"):
+    with pytest.raises(ConfigurationError, match=r"MADE: .*\n.*'new' cannot be kept by an induct"):
         run(protocol="inductive", settings=ProcessingSettings(published="new"))
+    with pytest.raises(ConfigurationError, match=r"rank_on: 'log_tpm' cannot be kept with .*: old"):
+        run(settings=ProcessingSettings(published="old", rank_on="log_tpm"))
+
+
+def test_inductive_a_single_train_batch_is_told():
+    changes = {"batch_key": "subject", "subjects": ("P1", "P1", "P2", "P3")}
+    combat = run(protocol="inductive", **changes).expression.uns["combat"]
+    assert combat["skipped"].endswith("the only one of train, is the reference and stays as it is")
+    assert (combat["scale"][:2] == 1).all()
+    assert not (combat["scale"][2:] == 1).all()
 
 
 def test_fewer_genes_than_asked_keeps_all_and_leaves_no_context(caplog, tmp_path):
     with caplog.at_level(logging.WARNING):
         result = run(genes=500)
-    assert "genes pass the filter where 500 are asked" in caplog.text
+    assert "genes may be chosen where 500 are asked" in caplog.text
     assert result.expression.n_vars == numbers(result)["genes"] < GENES
     assert result.context.shape == (result.expression.n_obs, 0)
     check(result.context, "context")
@@ -429,7 +482,7 @@ def test_bad_inputs_say_what_is_wrong():
         run({**SLIDES, "X": SLIDES["A"]})
     with pytest.raises(ConfigurationError, match="none of the slides C, D has the split 'train'"):
         run({name: SLIDES[name] for name in "CD"})
-    with pytest.raises(InputError, match=r"none of .* filtered genes has a length"):
+    with pytest.raises(InputError, match=r"MADE: none of .* filtered genes has a length"):
         run(lengths=LENGTHS.assign(gene_id="x"))
     doubled = SLIDES["B"].copy()
     doubled.var_names = [SLIDES["B"].var_names[0]] * 2 + SLIDES["B"].var_names[2:].tolist()

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from spared_benchmark.cohort_settings import FilterSettings
 from spared_benchmark.errors import InputError
 from spared_benchmark.expression.filter import Tally, filter_genes, tally
 from spared_benchmark.published.order import published_order, unstable_argsort
-from spared_benchmark.study import FilterSettings
 
 TIES = ("many", "short", "falling")
 
@@ -70,7 +70,7 @@ def test_nan_is_refused():
 def test_the_filter_takes_ties_by_name_or_as_published():
     spots = 10
     expressed = np.array([9, *[5] * 20])
-    slide = Tally(np.ones(spots, bool), expressed, expressed, np.full(21, 100))
+    slide = Tally(np.ones(spots, bool), np.ones(spots), expressed, expressed, np.full(21, 100))
     genes = np.array([f"g{place:02d}" for place in range(21)])
     settings = FilterSettings(mean_fraction=0.6)
     by_name = filter_genes({"a": slide}, genes, settings)
@@ -87,8 +87,8 @@ def test_without_ties_both_orders_keep_what_our_loops_keep(own):
     others = 50 * spots
     rest = np.rint(own["filter_overall"] * (others + spots)).astype(int) - expressed
     slides = {
-        "narrow": Tally(np.ones(spots, bool), expressed, expressed, expressed),
-        "wide": Tally(np.ones(others, bool), rest, rest, rest),
+        "narrow": Tally(np.ones(spots, bool), np.ones(spots), expressed, expressed, expressed),
+        "wide": Tally(np.ones(others, bool), np.ones(others), rest, rest, rest),
     }
     genes = np.array([f"g{place}" for place in range(40)])
     settings = FilterSettings(mean_fraction=0.8, gene_counts=(0, 1e9))

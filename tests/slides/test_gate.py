@@ -12,7 +12,7 @@ from spared_benchmark.pipelines.ingestion.nodes import check_splits as node
 from spared_benchmark.pipelines.ingestion.nodes import ingest_slide, tabulate_ingestion
 from spared_benchmark.reporting.schemas import SHARED
 from spared_benchmark.simulation import SimulatedSlide, simulate_slide
-from spared_benchmark.slides.gate import FINDINGS, check_splits, check_study
+from spared_benchmark.slides.gate import FINDINGS, check_splits, find_shared
 from spared_benchmark.study import Cohort, GateSettings
 
 HASHES = [f"{number:08x}" * 8 for number in (0x0F5A_3C96, 0x55AA_1234, 0xC0FF_EE11, 0x9137_BD20)]
@@ -147,10 +147,10 @@ def test_a_table_without_identities_is_refused() -> None:
 def test_a_cohort_within_another_is_told_with_its_other_splits(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    table = pd.concat([slides(), other(), slides("MINE").iloc[:0]])
-    table["counts_digest"] = ["c1", "c2", "c3", "c3", "c1", "c2"]
+    mine = slides(counts_digest=["c1", "c2", "c3"])
+    others = other(counts_digest=["c3", "c1", "c2"])
 
-    findings = check_study(table, GateSettings())
+    findings = check_splits(mine, GateSettings(), others)
 
     row = findings.iloc[0]
     assert len(findings) == 1
@@ -163,12 +163,27 @@ def test_a_cohort_within_another_is_told_with_its_other_splits(
     assert "3 of the 3 slides of MINE and 3 of the 3 slides of OTHER" in row["detail"]
     assert "A (train in MINE, val in OTHER)" in row["detail"]
     assert "averages over cohorts count them twice" in caplog.text
+    caplog.clear()
+    recorded = find_shared(pd.concat([mine, others]), GateSettings(same_cohort="error"))
+    assert recorded["severity"].tolist() == ["error"], "the report records and refuses nothing"
+    assert recorded["detail"].tolist() == findings["detail"].tolist()
+    assert not caplog.records
+
+
+def test_what_other_cohorts_share_among_them_is_their_own_gates_concern() -> None:
+    third = slides("THIRD", image_hash=["", "", ""], counts_digest=["x", "y", "z"])
+    others = pd.concat([other(counts_digest=["x", "y", "z"], subject=["P", "P", "P"]), third])
+
+    assert len(check_splits(slides(), GateSettings(same_cohort="error"), others)) == 0
+    assert len(check_splits(slides(), GateSettings(), others.iloc[:0])) == 0
+    between = find_shared(pd.concat([slides(), others]), GateSettings())
+    assert "OTHER, THIRD" in between["cohort"].tolist()
 
 
 def test_one_slide_in_two_cohorts_is_found_by_its_image_too() -> None:
     table = pd.concat([slides(), other(image_hash=[HASHES[2], "", ""])])
 
-    findings = check_study(table, GateSettings())
+    findings = find_shared(table, GateSettings())
 
     between = findings[findings["rule"] == "same_cohort"]
     assert len(between) == 1
@@ -177,16 +192,20 @@ def test_one_slide_in_two_cohorts_is_found_by_its_image_too() -> None:
 
 
 def test_cohorts_that_share_end_the_run_by_rule() -> None:
-    table = pd.concat([slides(), other(counts_digest=["x", "MINE counts 0", "z"])])
+    mine = slides(source_digest=["s", "t", "s"])
+    others = other(counts_digest=["x", "MINE counts 0", "z"])
 
-    with pytest.raises(InputError, match="MINE, OTHER: same_cohort"):
-        check_study(table, GateSettings(same_cohort="error"))
+    with pytest.raises(InputError, match="MINE, OTHER: same_cohort") as error:
+        check_splits(mine, GateSettings(same_cohort="error"), others)
+
+    assert "MINE: same_slide: A (train), C (test)" in str(error.value), "all is told at once"
+    assert "take one of the cohorts out of study.cohorts" in str(error.value)
 
 
 def test_the_report_tells_what_each_cohort_was_allowed(caplog: pytest.LogCaptureFixture) -> None:
     table = pd.concat([slides(subject=["P1", "P1", "P1"]), other(counts_digest=["x", "x", "z"])])
 
-    findings = check_study(table, GateSettings())
+    findings = find_shared(table, GateSettings())
 
     assert list(findings["rule"]) == ["same_subject", "same_slide"]
     assert list(findings["severity"]) == ["warning", "error"]
@@ -194,7 +213,17 @@ def test_the_report_tells_what_each_cohort_was_allowed(caplog: pytest.LogCapture
 
 
 def test_a_study_without_slides_shares_nothing() -> None:
-    assert list(check_study(pd.DataFrame({"cohort": []}), GateSettings()).columns) == list(FINDINGS)
+    assert list(find_shared(pd.DataFrame({"cohort": []}), GateSettings()).columns) == list(FINDINGS)
+
+
+SPLITS = {
+    "SIM": {
+        "S1": {"subject": "P", "split": "train"},
+        "S2": {"subject": "P2", "split": "val"},
+    },
+    "OTHER": {"X": {"subject": "Q", "split": "test"}},
+}
+NOTHING = pd.DataFrame(columns=["cohort", "slide"])
 
 
 def test_the_node_checks_what_ingestion_found(
@@ -206,14 +235,47 @@ def test_the_node_checks_what_ingestion_found(
         "identity:S2": ingest_slide(second.raw)[2],
     }
 
-    assert len(node(visium_cohort, "SIM", GateSettings(), **identities)) == 0
+    assert len(node("SIM", SPLITS, GateSettings(), NOTHING, **identities)) == 0
     identities["identity:S2"] = identities["identity:S1"]
     with pytest.raises(InputError, match=r"SIM: same_slide: S1 \(train\), S2 \(val\)"):
-        node(visium_cohort, "SIM", GateSettings(), **identities)
+        node("SIM", SPLITS, GateSettings(), NOTHING, **identities)
     rows = {slide: {"cohort": "SIM", "slide": slide, "subject": "P"} for slide in ("S1", "S2")}
     ingestion = tabulate_ingestion(visium_cohort, **rows, **identities)
-    assert list(check_study(ingestion, GateSettings())["rule"]) == [
+    assert list(find_shared(ingestion, GateSettings())["rule"]) == [
         "same_subject",
         "same_slide",
         "same_image",
     ]
+
+
+def identity(name: str) -> dict[str, str]:
+    kinds = ("source_digest", "counts_digest", "image_digest")
+    return {**{kind: f"{name} {kind}" for kind in kinds}, "image_hash": ""}
+
+
+def known(*slides: tuple[str, str, str]) -> pd.DataFrame:
+    rows = [{"cohort": code, "slide": slide, **identity(name)} for code, slide, name in slides]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        (("OTHER", "X", "one"), True),
+        (("OTHER", "Y", "one"), False),  # left out of the study, or no longer of the cohort
+        (("STRANGE", "X", "one"), False),  # of another study
+        (("SIM", "S2", "one"), False),  # its own as they were before
+        (("OTHER", "X", "elsewhere"), False),
+    ],
+)
+def test_the_node_compares_with_those_slides_of_the_study_that_are_there(
+    there: tuple[str, str, str], found: bool
+) -> None:
+    own = {"identity:S1": identity("one"), "identity:S2": identity("two")}
+    rules = GateSettings(same_cohort="error")
+
+    if found:
+        with pytest.raises(InputError, match=r"S1 \(train in SIM, test in OTHER\)"):
+            node("SIM", SPLITS, rules, known(there), **own)
+    else:
+        assert "same_cohort" not in set(node("SIM", SPLITS, rules, known(there), **own)["rule"])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import sparse
+from scipy.ndimage import gaussian_filter
 
 from spared_benchmark.simulation import SimulatedSlide
 from spared_benchmark.slides.identity import (
@@ -126,6 +127,27 @@ def test_unrelated_images_look_different():
     apart = image_distances(hashes)[np.triu_indices(12, 1)]
 
     assert apart.min() > SAME_IMAGE
+
+
+@functools.cache
+def disc(radius: int, texture: float, seed: int = 0, side: int = 800) -> Picture:
+    """Return a round section; ``texture`` is its standard deviation in grey levels."""
+    grain = gaussian_filter(np.random.default_rng(seed).standard_normal((side, side)), 15)
+    y, x = np.mgrid[:side, :side] - side / 2 + 0.5
+    picture = np.full((side, side, 3), 240.0)
+    inside = np.hypot(x, y) < radius
+    picture[inside] = [190, 120, 170] + texture * (grain / grain.std())[inside, None]
+    return picture.astype(np.uint8)
+
+
+@pytest.mark.parametrize("radius", [200, 300, 380])
+def test_round_sections_are_told_apart_by_what_is_in_them(radius):
+    for other in (radius, radius + 5):
+        assert distance(disc(radius, 2, seed=1), disc(other, 2, seed=2)) > SAME_IMAGE + 10
+
+
+def test_empty_outlines_are_what_it_cannot_tell_apart():
+    assert distance(disc(300, 0), disc(305, 0)) <= SAME_IMAGE
 
 
 def test_distances_are_symmetric_zero_to_oneself_and_nan_without_image():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from spared_benchmark.slides.overlap import overlaps
 from spared_benchmark.study import Cohort
 
@@ -43,9 +45,48 @@ def test_a_cohort_within_another_is_found_under_another_folder() -> None:
     assert "in another split" not in lines[1]
 
 
-def test_names_that_every_laboratory_uses_tell_nothing() -> None:
-    short = {"A1": "train", "B1": "val"}
-    assert overlaps({"ONE": cohort(short), "TWO": cohort(short)}) == []
+@pytest.mark.parametrize("name", ["A1", "slide1", "section_0001", "sample_2021", "P2_H2-2"])
+def test_names_that_every_laboratory_uses_tell_nothing(name: str) -> None:
+    slides = {name: "train"}
+    assert overlaps({"ONE": cohort(slides), "TWO": cohort(slides)}) == []
+
+
+@pytest.mark.parametrize("name", ["V10S29-134_A1", "v19d02-088_D1", "GSM4284316", "1142243F"])
+def test_serials_are_a_sections_own(name: str) -> None:
+    slides = {name: "train"}
+    assert len(overlaps({"ONE": cohort(slides), "TWO": cohort(slides)})) == 1
+
+
+def published(folder: str, train: list[str], val: list[str], test: list[str]) -> Cohort:
+    splits = {"train": train, "val": val, "test": test}
+    slides = {slide: split for split, names in splits.items() for slide in names}
+    return cohort(slides, folder=folder)
+
+
+def test_the_published_mouse_brain_holds_both_of_its_parts() -> None:
+    """The splits of three of SpaRED's cohorts, as its version 2.2.1 defines them."""
+    one, two = "V10S29-134", "V11D08-304"
+    whole = published(
+        "mirzazadeh_mouse_brain",
+        train=[f"{one}_{area}1" for area in "ABCD"],
+        val=[f"{two}_B1", f"{two}_D1"],
+        test=[f"{two}_A1", f"{two}_C1"],
+    )
+    first = published(
+        "mirzazadeh_mouse_brain_p1", [f"{one}_A1", f"{one}_C1"], [f"{one}_B1"], [f"{one}_D1"]
+    )
+    second = published(
+        "mirzazadeh_mouse_brain_p2", [f"{two}_A1", f"{two}_C1"], [f"{two}_D1"], [f"{two}_B1"]
+    )
+
+    lines = overlaps({"MMBR": whole, "MMBP1": first, "MMBP2": second})
+
+    assert len(lines) == 2
+    assert "4 of the 8 slides of MMBR and 4 of the 4 slides of MMBP1 are the same" in lines[0]
+    assert "4 of the 8 slides of MMBR and 4 of the 4 slides of MMBP2 are the same" in lines[1]
+    moved = ["V10S29-134_B1", "V10S29-134_D1", "V11D08-304_B1", "V11D08-304_A1", "V11D08-304_C1"]
+    assert ["".join(lines).count(f"{slide} (") for slide in moved] == [1] * 5
+    assert "".join(lines).count(" in MMBR, ") == 5
 
 
 def test_another_organism_is_another_slide() -> None:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 _ONE_AT_A_TIME = threading.Lock()
 
 
-class GeneLengthsDataset(AbstractDataset[Any, pd.DataFrame]):
+class GeneLengthsDataset(AbstractDataset[Any, pd.DataFrame | None]):
     """The table ``gene_lengths_<organism>.tsv.gz`` (gene_id, symbol, length in bases).
 
     The first of these that is there is taken:
@@ -44,6 +44,8 @@ class GeneLengthsDataset(AbstractDataset[Any, pd.DataFrame]):
         source: A table (``.tsv``, ``.tsv.gz``) or an annotation (``.gtf``, ``.gtf.gz``): a file,
             relative to the folder in which the run is started, or a URL (http, https, file).
         network: Arguments of `spared_benchmark.catalog.download.download`.
+        optional: Loading gives None instead of an error when nothing is on this machine; a server
+            is never asked.
         metadata: For other tools, such as kedro-viz.
     """
 
@@ -53,17 +55,19 @@ class GeneLengthsDataset(AbstractDataset[Any, pd.DataFrame]):
         filepath: str,
         source: str | None = None,
         network: dict[str, Any] | None = None,
+        optional: bool = False,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._filepath = Path(filepath)
         self._measured = MeasuredLengths(self._filepath)
         self._source = source
         self._network = dict(network or {})
+        self.optional = optional
         self.metadata = metadata
         self.expected: str | None = None
 
-    def load(self) -> pd.DataFrame:
-        """Return the lengths, fetched and measured if need be.
+    def load(self) -> pd.DataFrame | None:
+        """Return the lengths, fetched and measured if need be; None where they are optional.
 
         Raises:
             MissingInputError: When there is neither table nor annotation, or none can be fetched.
@@ -79,6 +83,8 @@ class GeneLengthsDataset(AbstractDataset[Any, pd.DataFrame]):
                 return read_lengths(file)
             if file is not None:
                 return self._keep(file, _sha256(file), Origin(self._source, _stamp(file)))
+            if self.optional:
+                return None
             if not _is_url(self._source):
                 raise MissingInputError(self._missing(self._unusable("no such file")))
             return self._fetch(str(self._source))
@@ -102,10 +108,13 @@ class GeneLengthsDataset(AbstractDataset[Any, pd.DataFrame]):
         """Return a digest of what the lengths come from: a file's size and time, or the URL.
 
         It is the same before and after the URL was fetched. A file that is not there now counts
-        as it last was, unless the URL has taken its place.
+        as it last was, unless the URL has taken its place. Optional lengths that are not there now
+        are none: a run would do without them.
         """
         file = self._own_table() or self._file()
         found = [] if file is None else [list(_stamp(file))]
+        if self.optional and not found:
+            return digest_of([self._source] if self._kept_table() is not None else [])
         kept = remembered(self._filepath.with_name(f".{self._filepath.name}.json"), found)
         fetched = self._kept_table() is not None and self._measured.origin() == self._url_origin
         if not found and (not kept or fetched):
@@ -184,7 +193,11 @@ class GeneLengthsDataset(AbstractDataset[Any, pd.DataFrame]):
         return any((self._own_table(), self._kept_table(), self._file()))
 
     def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath.as_posix(), "source": self._source}
+        return {
+            "filepath": self._filepath.as_posix(),
+            "source": self._source,
+            "optional": self.optional,
+        }
 
 
 def _is_url(source: str | None) -> bool:

@@ -24,13 +24,16 @@ from spared_benchmark.expression.adopt_checks import (
     check_definition,
     check_layers,
     denominators_of,
+    places_of,
+    positions_of,
     refuse_inductive,
 )
-from spared_benchmark.expression.adopt_combat import NO_CORRECTION, recovered_maps
-from spared_benchmark.expression.adopt_tables import gene_table, spot_table, statistics_of
+from spared_benchmark.expression.adopt_combat import NO_CORRECTION, recovered_maps, shared_maps
+from spared_benchmark.expression.adopt_tables import gene_table, spot_table
 from spared_benchmark.expression.annotation import without_version
 from spared_benchmark.expression.assemble import add_train_means
 from spared_benchmark.expression.process import Processed
+from spared_benchmark.expression.statistics import numbers_after, table_of_numbers
 from spared_benchmark.slides.schema import stamp
 from spared_benchmark.slides.spared_file import SparedFile, need_keys
 from spared_benchmark.study import Cohort, Protocol, SlideDefinition
@@ -93,7 +96,8 @@ def adopt(path: Path, cohort: Cohort, code: str, protocol: Protocol) -> Processe
     return Processed(
         expression=stamp(expression, "expression"),
         context=_context(expression),
-        statistics=statistics_of(expression, cohort),
+        # What the file lost, such as the spots that its filter dropped, stays unknown.
+        statistics=table_of_numbers(numbers_after(expression), cohort),
         genes=gene_table(expression, np.asarray(file.var.index, dtype=str)),
         spots=spot_table(expression),
     )
@@ -160,6 +164,8 @@ def _slide(file: SparedFile, slide: str, names: list[str], lengths: NDArray[np.f
     rows = file.rows(slide)
     stored = {name: file.layer(name, rows) for name in dict.fromkeys([*names, "tpm"])}
     check_layers(file, slide, stored)
+    place = places_of(file, slide, rows)
+    positions = positions_of(file, slide, rows)
     counts = stored["counts"]
     library = file.obs["total_counts"].to_numpy(np.float64)[rows]
     if not (library >= counts.sum(axis=1) - 0.5).all():
@@ -167,14 +173,13 @@ def _slide(file: SparedFile, slide: str, names: list[str], lengths: NDArray[np.f
         raise broken(file.path, slide, "counts", found, "no more counts than the spot has")
     denominators = denominators_of(file, slide, stored, lengths)
     _fill_unknown(denominators, library, file, slide)
-    place = {name: file.obs[name].to_numpy(np.int32)[rows] for name in ("array_row", "array_col")}
     obs = pd.DataFrame(
         {**place, "library_size": library, "tpm_denominator": denominators},
         index=pd.Index(file.barcodes(slide).astype(object)),
     )
     layers = {_NAMES[name]: stored[name].astype(np.float32) for name in names}
     layers["measured"] = stored["mask"] != 0
-    return _Slide(slide, obs, layers, file.positions(rows), file.digest(slide))
+    return _Slide(slide, obs, layers, positions, file.digest(slide))
 
 
 def _fill_unknown(
@@ -226,6 +231,8 @@ def _add_maps(expression: AnnData, file: SparedFile, cohort: Cohort) -> None:
         genes = expression.var_names.to_numpy(str)
         scale, shift = recovered_maps(before, after, batch, file.path, genes)
         scale, shift = scale[batch_of_slide], shift[batch_of_slide]
+        if cohort.batch_key == "slide":
+            _report_shared_maps(file, cohort, scale, shift)
     else:
         logger.warning("%s: %s; 'combat' equals 'median'", file.path, NO_CORRECTION)
         expression.layers["combat"] = expression.layers["median"].copy()
@@ -237,6 +244,25 @@ def _add_maps(expression: AnnData, file: SparedFile, cohort: Cohort) -> None:
         "batch_key": cohort.batch_key,
         "skipped": skipped,
     }
+
+
+def _report_shared_maps(
+    file: SparedFile, cohort: Cohort, scale: NDArray[np.float64], shift: NDArray[np.float64]
+) -> None:
+    slides = list(cohort.slides)
+    if "patient" in file.obs:
+        patients = file.by_slide("patient")
+    else:
+        patients = {slide: one.subject for slide, one in cohort.slides.items()}
+    patient = np.array([patients[slide] for slide in slides])
+    same = patient[:, None] == patient
+    for one, other in shared_maps(scale, shift):
+        if same[one, other]:
+            logger.warning(
+                "%s: the slides %s and %s of patient %s share one batch correction: the file was "
+                "corrected by patient, so batch_key: subject describes it",
+                *(file.path, slides[one], slides[other], patient[one]),
+            )
 
 
 def _batches(file: SparedFile, slides: list[str], cohort: Cohort) -> NDArray[np.int_]:

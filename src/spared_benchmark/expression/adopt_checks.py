@@ -99,6 +99,44 @@ def check_layers(file: SparedFile, slide: str, layers: Layers) -> None:
     _check_logs(file, slide, layers, mask)
 
 
+def places_of(file: SparedFile, slide: str, rows: NDArray[np.intp]) -> dict[str, NDArray[np.int32]]:
+    """Return ``array_row`` and ``array_col`` of a slide's spots, each ``(n_spots,)``.
+
+    Raises:
+        InputError: When one is no whole number, or two spots lie on one place of the lattice.
+    """
+    places = {}
+    for key in ("array_row", "array_col"):
+        values = file.obs[key].to_numpy(dtype=np.float64)[rows]
+        # NaN is not equal to itself; infinity has no remainder.
+        whole = np.isfinite(values) & (np.rint(values) == values)
+        if not whole.all():
+            found = f"{values[~whole][0]} for {int((~whole).sum())} of {whole.size} spots"
+            raise _misplaced(file.path, slide, f"obs[{key!r}]", found, "whole numbers")
+        places[key] = values.astype(np.int32)
+    pairs, spots = np.unique(np.stack(list(places.values()), axis=1), axis=0, return_counts=True)
+    if (spots > 1).any():
+        row, col = pairs[spots.argmax()]
+        found = f"row {row}, column {col} for {spots.max()} spots"
+        rule = "one spot on each place of the lattice"
+        raise _misplaced(file.path, slide, "obs['array_row'], obs['array_col']", found, rule)
+    return places
+
+
+def positions_of(file: SparedFile, slide: str, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the centres of a slide's spots, full-resolution pixels ``(n_spots, 2)``.
+
+    Raises:
+        InputError: When one is NaN or infinite.
+    """
+    positions = file.positions(rows)
+    wrong = ~np.isfinite(positions).all(axis=1)
+    if wrong.any():
+        found = f"NaN or infinite values for {int(wrong.sum())} of {wrong.size} spots"
+        raise _misplaced(file.path, slide, "obsm['spatial']", found, "pixels throughout")
+    return positions
+
+
 def denominators_of(
     file: SparedFile, slide: str, layers: Layers, lengths: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -131,6 +169,13 @@ def broken(path: Path, slide: str, layer: str, found: object, rule: str) -> Inpu
     return InputError(
         f"{path}, slide {slide}: layers[{layer!r}]: found {found}; needed: {rule}. The file cannot "
         "be adopted as published; process the raw slides instead"
+    )
+
+
+def _misplaced(path: Path, slide: str, key: str, found: str, rule: str) -> InputError:
+    return InputError(
+        f"{path}, slide {slide}: {key}: found {found}; needed: {rule}. Neighbours follow from it; "
+        "download the file anew, or leave the slide out of the cohort"
     )
 
 

@@ -60,6 +60,26 @@ def recovered_maps(
     return np.stack([scale for scale, _ in maps]), np.stack([shift for _, shift in maps])
 
 
+def shared_maps(scale: NDArray[np.float64], shift: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Return the pairs of batches whose maps are the same for most genes, and not the identity.
+
+    Not for all genes, because one that is constant in a batch has no map to recover.
+
+    Args:
+        scale: ``(n_batches, n_genes)``.
+        shift: ``(n_batches, n_genes)``, log2 units.
+    """
+    changed = (np.abs(scale - 1) > TOLERANCE) | (np.abs(shift) > TOLERANCE)
+    pairs = []
+    for one in range(len(scale)):
+        for other in range(one + 1, len(scale)):
+            alike = np.isclose(scale[one], scale[other], rtol=0, atol=10 * TOLERANCE)
+            alike &= np.isclose(shift[one], shift[other], rtol=0, atol=10 * TOLERANCE)
+            if changed[one].any() and alike.mean() > 0.5:
+                pairs.append((one, other))
+    return pairs
+
+
 def _least_squares(
     before: NDArray[np.float64], after: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -7,41 +7,6 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from spared_benchmark.expression.statistics import COLUMNS
-from spared_benchmark.study import Cohort
-
-
-def statistics_of(expression: AnnData, cohort: Cohort) -> pd.DataFrame:
-    """Return the statistics that the chosen genes and kept spots tell.
-
-    Those about spots and genes before the filter (``missing_before``, ``genes_measured``, …) are
-    not among them, see `statistics_table`.
-
-    Args:
-        expression: See the schema ``expression``.
-        cohort: May hold the paper's figures, which come beside as ``published_…``.
-
-    Returns:
-        Columns ``statistic``, ``value``.
-    """
-    split = expression.obs["split"].value_counts()
-    measured = np.asarray(expression.layers["measured"], dtype=bool)
-    numbers: dict[str, float] = {
-        "slides": expression.obs["slide"].nunique(),
-        "subjects": expression.obs["subject"].nunique(),
-        "spots": expression.n_obs,
-        "spots_corrupt": int(np.count_nonzero(~measured.all(axis=1))),
-        "genes": expression.n_vars,
-        "missing_after": 1.0 - float(measured.mean()),
-        "median_library_size": float(expression.obs["library_size"].median()),
-        **{f"{name}_spots": int(split.get(name, 0)) for name in ("train", "val", "test")},
-    }
-    if cohort.published is not None:
-        published = cohort.published.model_dump()
-        numbers.update({f"published_{name}": value for name, value in published.items()})
-    rows = [(name, float(value)) for name, value in numbers.items()]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
-
 
 def gene_table(expression: AnnData, source: NDArray[np.str_]) -> pd.DataFrame:
     """Return one row per gene of the file; all were chosen, ranked by Moran's I.

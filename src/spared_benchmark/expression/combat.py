@@ -209,9 +209,15 @@ def _inductive(
             left.append(int(code))
         else:
             scale[place], shift[place] = affine(*fitted, reference)
-    reason = f"batches {left} are too small and stay as they are" if left else ""
-    if reason:
-        logger.warning("ComBat: %s", reason)
+    reasons = []
+    if seen.size == 1:
+        reasons.append(
+            f"batch {seen[0]}, the only one of train, is the reference and stays as it is"
+        )
+    if left:
+        reasons.append(f"batches {left} are too small and stay as they are")
+        logger.warning("ComBat: %s", reasons[-1])
+    reason = "; ".join(reasons)
     return CombatFit(codes, scale, shift, reference, reason)
 
 

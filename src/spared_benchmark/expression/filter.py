@@ -1,8 +1,9 @@
 """Quality limits on raw counts: which spots and which genes a cohort keeps.
 
 The order is the published library's: spots by total, genes by total, then genes by how widely they
-are expressed. The library and the paper's text differ in that last rule; both are here. A list of
-names takes the place of both limits on genes, as in the library.
+are expressed. The library and the paper's text differ in that last rule; both are here. Named genes
+stay beside those that the rule keeps, so that counts are still divided by the total of the widely
+expressed genes; in parity with the library they take the rule's place.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from spared_benchmark.cohort_settings import FilterSettings
 from spared_benchmark.errors import InputError
-from spared_benchmark.study import FilterSettings
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class Tally:
 
     Attributes:
         kept: Spots whose total lies between the limits ``(n_spots,)``.
+        spot_totals: The totals that this was decided by ``(n_spots,)``.
         present: Spots with the gene, before the limits ``(n_genes,)``.
         expressed: Spots with the gene, among the kept ones ``(n_genes,)``.
         totals: Counts of the gene, among the kept ones ``(n_genes,)``.
     """
 
     kept: NDArray[np.bool_]
+    spot_totals: NDArray[np.int64]
     present: NDArray[np.int64]
     expressed: NDArray[np.int64]
     totals: NDArray[np.int64]
@@ -49,11 +52,12 @@ class GeneFilter:
     Attributes:
         kept: Genes that stay ``(n_genes,)``.
         limits: Genes that leave because their total is outside the limits ``(n_genes,)``.
-        narrow: Genes that leave because they are not expressed widely enough, or are not among
-            the named ones ``(n_genes,)``.
+        narrow: Genes that leave because they are not expressed widely enough or, in parity with
+            the library, are not among the named ones ``(n_genes,)``.
         fraction_min: Smallest expressed fraction over the slides ``(n_genes,)``.
         fraction: Expressed fraction over all spots ``(n_genes,)``.
         total: Counts over all slides ``(n_genes,)``.
+        named: The genes that alone may be chosen ``(n_genes,)``; None: all that stay may.
     """
 
     kept: NDArray[np.bool_]
@@ -62,6 +66,7 @@ class GeneFilter:
     fraction_min: NDArray[np.float64]
     fraction: NDArray[np.float64]
     total: NDArray[np.int64]
+    named: NDArray[np.bool_] | None = None
 
 
 def tally(counts: sparse.csr_matrix, limits: tuple[float, float]) -> Tally:
@@ -76,6 +81,7 @@ def tally(counts: sparse.csr_matrix, limits: tuple[float, float]) -> Tally:
     stayed = counts[kept]
     return Tally(
         kept=kept,
+        spot_totals=total.astype(np.int64),
         present=_spots_with(counts),
         expressed=_spots_with(stayed),
         totals=np.asarray(stayed.sum(axis=0), dtype=np.int64).ravel(),
@@ -92,7 +98,7 @@ def filter_genes(
 ) -> GeneFilter:
     """Choose the genes that are expressed widely enough.
 
-    Only genes whose total lies strictly between ``settings.gene_counts`` may stay. Of them
+    Of the genes whose total lies strictly between ``settings.gene_counts``
 
     * ``running_mean`` sorts by ``fraction_min``, from the highest (ties by name, so that the order
       is always the same), and keeps all up to the last position where the running mean of
@@ -100,12 +106,15 @@ def filter_genes(
     * ``thresholds`` keeps those with ``fraction_min`` at least ``settings.slide_fraction`` and
       ``fraction`` at least ``settings.overall_fraction``.
 
+    Named genes stay beside them, whatever their totals and fractions.
+
     Args:
         tallies: The slides that may choose, by name.
         genes: Names of the genes ``(n_genes,)``.
         settings: The limits.
-        named: Genes that stay whatever their total and fractions, all others leave ``(n_genes,)``.
-        published: Ties of ``running_mean`` in the published library's order, not by name.
+        named: The genes that alone may be chosen ``(n_genes,)``.
+        published: As the published library: ties of ``running_mean`` in its order, not by name;
+            where genes are named, all others leave.
 
     Raises:
         InputError: When a slide keeps no spot, or no gene is expressed widely enough.
@@ -115,16 +124,18 @@ def filter_genes(
     spots = sum(one.spots for one in tallies.values())
     fraction = np.sum([one.expressed for one in tallies.values()], axis=0) / spots
     total = np.sum([one.totals for one in tallies.values()], axis=0)
-    if named is not None:
-        between, wide = np.ones(genes.size, dtype=bool), named
+    if named is not None and published:
+        kept, out = named, np.zeros(genes.size, dtype=bool)
     else:
-        between = (total > settings.gene_counts[0]) & (total < settings.gene_counts[1])
+        between = _within_limits(total, settings)
         if settings.rule == "running_mean":
             order = _published_order if published else _order_by_name
             wide = _running_mean(order(genes, between, fraction_min), between, fraction, settings)
         else:
             wide = _thresholds(between, fraction_min, fraction, settings)
-    return GeneFilter(between & wide, ~between, between & ~wide, fraction_min, fraction, total)
+        kept = between & wide if named is None else (between & wide) | named
+        out = ~between & ~kept
+    return GeneFilter(kept, out, ~kept & ~out, fraction_min, fraction, total, named)
 
 
 def _refuse_empty(tallies: Mapping[str, Tally], settings: FilterSettings) -> None:
@@ -136,6 +147,19 @@ def _refuse_empty(tallies: Mapping[str, Tally], settings: FilterSettings) -> Non
                 "filter.spot_counts of the cohort or leave the slide out"
             )
             raise InputError(msg)
+
+
+def _within_limits(total: NDArray[np.int64], settings: FilterSettings) -> NDArray[np.bool_]:
+    low, high = settings.gene_counts
+    between = (total > low) & (total < high)
+    if not between.any():
+        msg = (
+            f"no gene is left: none of {total.size} genes has a total strictly between {low:g} and "
+            f"{high:g}; totals go from {total.min()} to {total.max()}; change filter.gene_counts "
+            "of the cohort"
+        )
+        raise InputError(msg)
+    return between
 
 
 def _order_by_name(

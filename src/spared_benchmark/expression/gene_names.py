@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from spared_benchmark.errors import InputError
 from spared_benchmark.expression.annotation import annotate, ids_by_symbol, without_version
-from spared_benchmark.expression.genes import CommonGenes
+from spared_benchmark.expression.genes import FEWEST_NAMED, CommonGenes
 
 logger = logging.getLogger(__name__)
 
 _SHOWN = 5
+_UNMAPPED = "; there is no table of gene lengths to map symbols and ids by"
 
 
 def named_genes(
@@ -33,7 +34,7 @@ def named_genes(
         gene_lengths: Columns ``gene_id``, ``symbol``, ``length``, or None.
 
     Raises:
-        InputError: When none of the names is found.
+        InputError: When fewer than two of the genes are found.
     """
     if not names:
         return None
@@ -55,11 +56,13 @@ def named_genes(
         chosen |= ids.isin(meant[found])
         unclear += [name for name in rest if name in double]
         rest = rest[~found & ~rest.isin(list(double))]
-    if not chosen.any():
+    if chosen.sum() < FEWEST_NAMED:
+        unmapped = "" if gene_lengths is not None else _UNMAPPED
         msg = (
-            f"none of the {wanted.size} genes named (first: {wanted[0]!r}) is a gene that every "
-            f"choosing slide has (first: {genes.source[0]!r}); name Ensembl ids or symbols of the "
-            "cohort's organism in gene_file"
+            f"{'only one' if chosen.any() else 'none'} of the {wanted.size} genes named (first: "
+            f"{wanted[0]!r}) is a gene that every choosing slide has (first: "
+            f"{str(genes.source[0])!r}), at least {FEWEST_NAMED} are needed{unmapped}; name "
+            "Ensembl ids or symbols of the cohort's organism in gene_file"
         )
         raise InputError(msg)
     _report(rest.tolist(), wanted.size, "no gene that every choosing slide has")

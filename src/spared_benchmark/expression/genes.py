@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from spared_benchmark.errors import InputError
-from spared_benchmark.expression.annotation import Annotated, annotate
+from spared_benchmark.expression.annotation import Annotated, annotate, is_ensembl_id
 from spared_benchmark.expression.filter import GeneFilter, Tally, tally
 
 logger = logging.getLogger(__name__)
+
+# One gene alone is no composition and has nothing to be ranked or corrected with.
+FEWEST_NAMED = 2
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class FilteredGenes:
         lengths: Merged exon lengths, base pairs; 1 where none is needed ``(n_filtered,)``.
         fraction_min: Smallest expressed fraction over the slides ``(n_filtered,)``.
         fraction: Expressed fraction over all spots ``(n_filtered,)``.
+        may_be_chosen: Whether the cohort may choose the gene; the others are there for the totals
+            that counts are divided by, and for the context ``(n_filtered,)``.
         place: Rows of ``common`` that these genes are ``(n_filtered,)``.
         common: What became of every common gene: ``gene`` (as ``id``), ``source``, ``symbol``,
             ``fraction_min``, ``fraction``, ``total`` (counts), ``gene_length`` (NaN where none is
@@ -59,6 +64,7 @@ class FilteredGenes:
     lengths: NDArray[np.float64]
     fraction_min: NDArray[np.float64]
     fraction: NDArray[np.float64]
+    may_be_chosen: NDArray[np.bool_]
     place: NDArray[np.intp]
     common: pd.DataFrame
     missing: int
@@ -156,7 +162,8 @@ def with_length(
 
     A gene leaves, and is logged, with the fate ``no_length`` when the annotation does not know it,
     and ``ambiguous`` when its symbol names several genes there, or when another gene of the filter
-    turns out to have the same id and more counts (equal counts: the first by name stays).
+    turns out to have the same id and more counts (equal counts: the first by name stays; a named
+    gene stays before one that is not).
 
     Args:
         genes: Genes of the cohort.
@@ -167,14 +174,10 @@ def with_length(
             gene leaves only when another has the same id.
 
     Raises:
-        InputError: When lengths are needed and there are none, or none of these genes has one.
+        InputError: When lengths are needed and there are none, none of these genes has one, or
+            fewer than two named genes remain.
     """
-    if lengths_needed and gene_lengths is None:
-        msg = (
-            "TPM divides counts by gene lengths and there are none: give the table of gene lengths "
-            "of the cohort's organism, or set processing.normalisation to cpm"
-        )
-        raise InputError(msg)
+    _check_annotation(genes, kept, gene_lengths, lengths_needed=lengths_needed)
     known = annotate(genes.source.tolist(), genes.symbol.tolist(), gene_lengths)
     fate = np.select([kept.limits, kept.narrow], ["limits", "narrow"], "passed").astype(object)
     if lengths_needed:
@@ -183,13 +186,7 @@ def with_length(
     fate[_second_of_one_id(genes, known, kept, np.flatnonzero(fate == "passed"))] = "ambiguous"
     common = _common(genes, known, kept, fate)
     place = np.flatnonzero(fate == "passed")
-    if place.size == 0:
-        first = str(genes.source[np.flatnonzero(kept.kept)[0]])
-        msg = (
-            f"none of {int(kept.kept.sum())} filtered genes has a length (first: {first!r}); is "
-            "the table of gene lengths that of the cohort's organism?"
-        )
-        raise InputError(msg)
+    _refuse_none(genes, kept, place)
     _report_lost(common)
     return FilteredGenes(
         id=known.id[place],
@@ -198,6 +195,7 @@ def with_length(
         lengths=known.length[place] if lengths_needed else np.ones(place.size),
         fraction_min=kept.fraction_min[place],
         fraction=kept.fraction[place],
+        may_be_chosen=np.ones(place.size, bool) if kept.named is None else kept.named[place],
         place=place,
         common=common,
         missing=int(kept.kept.sum()) - place.size,
@@ -205,11 +203,53 @@ def with_length(
     )
 
 
+def _check_annotation(
+    genes: CommonGenes,
+    kept: GeneFilter,
+    gene_lengths: pd.DataFrame | None,
+    *,
+    lengths_needed: bool,
+) -> None:
+    if gene_lengths is not None:
+        return
+    if lengths_needed:
+        msg = (
+            "TPM divides counts by gene lengths and there are none: give the table of gene lengths "
+            "of the cohort's organism, or set processing.normalisation to cpm"
+        )
+        raise InputError(msg)
+    symbols = [name for name in genes.source[kept.kept].tolist() if not is_ensembl_id(name)]
+    if symbols:
+        logger.warning(
+            "%d of %d filtered genes have no Ensembl id (first: %s) and keep their names: there is "
+            "no table of gene lengths of the cohort's organism to map them by",
+            *(len(symbols), int(kept.kept.sum()), symbols[0]),
+        )
+
+
+def _refuse_none(genes: CommonGenes, kept: GeneFilter, place: NDArray[np.intp]) -> None:
+    if place.size == 0:
+        first = str(genes.source[np.flatnonzero(kept.kept)[0]])
+        msg = (
+            f"none of {int(kept.kept.sum())} filtered genes has a length (first: {first!r}); is "
+            "the table of gene lengths that of the cohort's organism?"
+        )
+        raise InputError(msg)
+    if kept.named is not None and kept.named[place].sum() < FEWEST_NAMED:
+        msg = (
+            f"{int(kept.named[place].sum())} of the {int(kept.named.sum())} named genes that the "
+            f"slides have can be used, {FEWEST_NAMED} are needed: the others have no length or are "
+            "ambiguous; name Ensembl ids in gene_file, or set processing.normalisation to cpm"
+        )
+        raise InputError(msg)
+
+
 def _second_of_one_id(
     genes: CommonGenes, known: Annotated, kept: GeneFilter, passed: NDArray[np.intp]
 ) -> NDArray[np.intp]:
     """Return the places of the genes whose id another passed gene with more counts has too."""
-    order = passed[np.lexsort((genes.source[passed], -kept.total[passed]))]
+    unnamed = np.zeros(passed.size, bool) if kept.named is None else ~kept.named[passed]
+    order = passed[np.lexsort((genes.source[passed], -kept.total[passed], unnamed))]
     return order[pd.Index(known.id[order]).duplicated()]
 
 

@@ -1,8 +1,9 @@
 """A cohort's processing, from raw slides to one expression matrix.
 
 The order is the published library's: spots and genes are filtered, log2(TPM + 1) is taken over
-the filtered genes, missing entries are completed by medians, genes are chosen by Moran's I of
-the completed values, and ComBat corrects the completed values of the chosen genes.
+the filtered genes (named ones are beside those that the filter keeps), missing entries are
+completed by medians, genes are chosen by Moran's I of the completed values, and ComBat corrects
+the completed values of the chosen genes.
 
 Slides are read one at a time and twice: once to count, and once to rank the genes, with that
 slide's filtered genes dense. Their counts are then held sparse and small until the genes are
@@ -12,7 +13,8 @@ chosen; beyond that, memory grows by the chosen genes and their context only.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +34,7 @@ from spared_benchmark.expression.filter import Tally, filter_genes
 from spared_benchmark.expression.gene_names import named_genes
 from spared_benchmark.expression.genes import FilteredGenes, count_slides, with_length
 from spared_benchmark.expression.moran import morans_i
+from spared_benchmark.expression.parity import cohort_unlike_library, unlike_library
 from spared_benchmark.expression.selection import mean_over_slides, rank_genes
 from spared_benchmark.expression.slide_spots import SlideSpots, median_completed
 from spared_benchmark.expression.statistics import statistics_table
@@ -49,12 +52,13 @@ class Processed:
 
     Attributes:
         expression: The chosen genes (schema ``expression``).
-        context: The next-ranked genes of the same spots (schema ``context``), perhaps none.
+        context: The best of the other genes, of the same spots (schema ``context``), perhaps none.
         statistics: Columns ``statistic``, ``value``.
         genes: What became of each gene that every choosing slide has: ``gene``, ``source`` (its
             name there), ``symbol``, ``fraction_min``, ``fraction``, ``total``, ``gene_length``,
-            ``moran``, ``rank`` from 1, and ``fate``: ``chosen``, ``context``, ``passed`` (ranked
-            lower), ``narrow`` or ``limits`` (the filter), ``no_length`` or ``ambiguous``.
+            ``moran``, ``rank`` from 1, and ``fate``: ``chosen``, ``context`` (the best of the
+            others), ``passed`` (ranked, neither), ``narrow`` or ``limits`` (the filter),
+            ``no_length`` or ``ambiguous``. Where genes are named, they alone may be chosen.
         spots: What became of each spot in tissue: ``slide`` and ``split``, and the columns of
             `SlideSpots.fates`.
     """
@@ -91,49 +95,48 @@ def process(
 
     Raises:
         ConfigurationError: When a slide is not the cohort's, no train slide is given, or parity
-            with the published library is asked of the inductive protocol.
-        InputError: When slides share no gene or a slide or gene limit leaves nothing.
+            with the published library is asked of what cannot have it.
+        InputError: When slides share no gene or a slide or gene limit leaves nothing; the cohort
+            is named.
     """
-    _refuse_published_inductive(code, protocol, settings)
+    problems = unlike_library(protocol, settings) + cohort_unlike_library(code, cohort, settings)
+    if problems:
+        raise ConfigurationError("\n".join([f"{code}: cannot be processed:", *problems]))
     loaders = _in_order(slides, cohort, code)
     choosers = [
         slide
         for slide in loaders
         if protocol == "transductive" or cohort.slides[slide].split == "train"
     ]
-    genes, tallies = count_slides(loaders, choosers, cohort.filter.spot_counts)
-    named = named_genes(genes, cohort.gene_names, gene_lengths)
-    choosing = {slide: tallies[slide] for slide in choosers}
-    as_published = settings.published is not None
-    kept = filter_genes(choosing, genes.source, cohort.filter, named, published=as_published)
-    needed = settings.normalisation == "tpm"
-    filtered = with_length(genes, kept, gene_lengths, lengths_needed=needed)
-
-    held: dict[str, SlideSpots] = {}
-    by_slide = []
-    for slide in loaders:
-        held[slide] = _read(loaders, tallies, filtered, cohort, slide)
-        if slide in choosers:
-            by_slide.append(_moran(held[slide], cohort, settings))
-    moran = mean_over_slides(by_slide)
-    ranked = rank_genes(moran, filtered.id)
-    chosen = ranked[: cohort.genes]
-    others = ranked[chosen.size : settings.context_genes]
-    if cohort.genes is not None and chosen.size < cohort.genes:
-        _report_few(code, chosen.size, cohort.genes)
-    spots = _spot_fates(held, cohort)
-    expression = gather_expression(held, chosen, cohort, settings)
-    expression.var = filtered.table(chosen, moran)
-    correct_batches(expression, cohort, protocol, published=as_published)
-    add_train_means(expression)
-    describe(expression, cohort, code, protocol, settings)
-    context = gather_context(held, others, expression)
-    context.var = filtered.table(others, moran)
-    statistics = statistics_table(expression, tallies, cohort, filtered)
-    fates = _gene_fates(filtered, moran, ranked, [chosen.size, others.size])
+    with _naming(code):
+        filtered, tallies = _filtered(loaders, choosers, cohort, settings, gene_lengths)
+        held, moran = _read_all(loaders, choosers, tallies, filtered, cohort, settings)
+        chosen, others, genes = _choose(filtered, moran, cohort, code, settings)
+        spots = _spot_fates(held, cohort)
+        expression = gather_expression(held, chosen, cohort, settings)
+        expression.var = filtered.table(chosen, moran)
+        published = settings.published is not None
+        correct_batches(expression, cohort, protocol, published=published)
+        add_train_means(expression)
+        describe(expression, cohort, code, protocol, settings)
+        context = gather_context(held, others, expression)
+        context.var = filtered.table(others, moran)
     return Processed(
-        stamp(expression, "expression"), stamp(context, "context"), statistics, fates, spots
+        stamp(expression, "expression"),
+        stamp(context, "context"),
+        statistics_table(expression, tallies, cohort, filtered),
+        genes,
+        spots,
     )
+
+
+@contextmanager
+def _naming(code: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        msg = f"{code}: {error}"
+        raise InputError(msg) from error
 
 
 def _in_order(slides: Mapping[str, Loader], cohort: Cohort, code: str) -> dict[str, Loader]:
@@ -154,16 +157,63 @@ def _in_order(slides: Mapping[str, Loader], cohort: Cohort, code: str) -> dict[s
     return loaders
 
 
-def _refuse_published_inductive(
-    code: str, protocol: Protocol, settings: ProcessingSettings
-) -> None:
-    if settings.published is not None and protocol != "transductive":
-        msg = (
-            f"{code}: processing.published is {settings.published!r} in an {protocol} study; the "
-            "published library fits everything on all slides, so parity with it needs "
-            "study.protocol: transductive, or processing.published: null"
+def _filtered(
+    loaders: Mapping[str, Loader],
+    choosers: Sequence[str],
+    cohort: Cohort,
+    settings: ProcessingSettings,
+    gene_lengths: pd.DataFrame | None,
+) -> tuple[FilteredGenes, dict[str, Tally]]:
+    """Read every slide once; return the genes that remain and what each slide counted."""
+    common, tallies = count_slides(loaders, choosers, cohort.filter.spot_counts)
+    named = named_genes(common, cohort.gene_names, gene_lengths)
+    kept = filter_genes(
+        {slide: tallies[slide] for slide in choosers},
+        common.source,
+        cohort.filter,
+        named,
+        published=settings.published is not None,
+    )
+    needed = settings.normalisation == "tpm"
+    return with_length(common, kept, gene_lengths, lengths_needed=needed), tallies
+
+
+def _read_all(
+    loaders: Mapping[str, Loader],
+    choosers: Sequence[str],
+    tallies: Mapping[str, Tally],
+    filtered: FilteredGenes,
+    cohort: Cohort,
+    settings: ProcessingSettings,
+) -> tuple[dict[str, SlideSpots], NDArray[np.float64]]:
+    """Read every slide again; return what is held of each, and Moran's I ``(n_filtered,)``."""
+    held: dict[str, SlideSpots] = {}
+    by_slide = []
+    for slide in loaders:
+        held[slide] = _read(loaders, tallies, filtered, cohort, slide)
+        if slide in choosers:
+            by_slide.append(_moran(held[slide], cohort, settings))
+    return held, mean_over_slides(by_slide)
+
+
+def _choose(
+    filtered: FilteredGenes,
+    moran: NDArray[np.float64],
+    cohort: Cohort,
+    code: str,
+    settings: ProcessingSettings,
+) -> tuple[NDArray[np.intp], NDArray[np.intp], pd.DataFrame]:
+    """Return the places of the chosen genes and of the context, and what became of all genes."""
+    ranked = rank_genes(moran, filtered.id)
+    chosen = ranked[filtered.may_be_chosen[ranked]][: cohort.genes]
+    if cohort.genes is not None and chosen.size < cohort.genes:
+        logger.warning(
+            "%s: %d genes may be chosen where %d are asked; all of them are",
+            *(code, chosen.size, cohort.genes),
         )
-        raise ConfigurationError(msg)
+    room = max(settings.context_genes - chosen.size, 0)
+    others = ranked[~np.isin(ranked, chosen)][:room]
+    return chosen, others, _gene_fates(filtered, moran, ranked, chosen, others)
 
 
 def _read(
@@ -174,7 +224,7 @@ def _read(
     slide: str,
 ) -> SlideSpots:
     limits = cohort.filter.spot_counts
-    spots = SlideSpots.of(loaders[slide](), tallies[slide].kept, filtered, limits)
+    spots = SlideSpots.of(loaders[slide](), tallies[slide], filtered, limits)
     if len(spots.spots) == 0:
         msg = (
             f"slide {slide}: none of its {tallies[slide].kept.size} spots is left: each is outside "
@@ -182,12 +232,6 @@ def _read(
         )
         raise InputError(msg)
     return spots
-
-
-def _report_few(code: str, found: int, asked: int) -> None:
-    logger.warning(
-        "%s: %d genes pass the filter where %d are asked; all are kept", code, found, asked
-    )
 
 
 def _moran(spots: SlideSpots, cohort: Cohort, settings: ProcessingSettings) -> NDArray[np.float64]:
@@ -199,12 +243,16 @@ def _moran(spots: SlideSpots, cohort: Cohort, settings: ProcessingSettings) -> N
 
 
 def _gene_fates(
-    filtered: FilteredGenes, moran: NDArray[np.float64], ranked: NDArray[np.intp], parts: list[int]
+    filtered: FilteredGenes,
+    moran: NDArray[np.float64],
+    ranked: NDArray[np.intp],
+    chosen: NDArray[np.intp],
+    others: NDArray[np.intp],
 ) -> pd.DataFrame:
-    chosen, others = parts
     rank = np.empty(ranked.size)
     rank[ranked] = np.arange(1, ranked.size + 1)
-    fate = np.select([rank <= chosen, rank <= chosen + others], ["chosen", "context"], "passed")
+    fate = np.full(ranked.size, "passed", dtype=object)
+    fate[chosen], fate[others] = "chosen", "context"
     table = filtered.common.copy()
     table.loc[filtered.place, "moran"] = moran
     table.loc[filtered.place, "rank"] = rank

@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from spared_benchmark.expression.filter import Tally
 from spared_benchmark.expression.genes import FilteredGenes, counts_of
 from spared_benchmark.expression.held import HeldCounts
 from spared_benchmark.expression.normalisation import log_tpm, tpm_denominators
@@ -29,8 +30,9 @@ class SlideSpots:
             (counts per base), both over the filtered genes; index barcodes.
         spatial: Spot centres, full-resolution pixels ``(n_spots, 2)``.
         fates: A row for every spot in tissue: ``barcode``, ``array_row``, ``array_col``, ``x``,
-            ``y`` (pixels), ``total_counts`` (over all genes), ``library_size`` and ``fate``:
-            ``kept``, ``low`` or ``high`` (outside the limits) or ``empty`` (of filtered genes).
+            ``y`` (pixels), ``total_counts`` (over the genes that every choosing slide has: what the
+            limits are set on), ``library_size`` and ``fate``: ``kept``, ``low`` or ``high``
+            (outside the limits) or ``empty`` (of filtered genes).
         source_digest: Of the files that the slide was read from, "" when unknown.
     """
 
@@ -45,7 +47,7 @@ class SlideSpots:
     def of(
         cls,
         adata: AnnData,
-        kept: NDArray[np.bool_],
+        tally: Tally,
         genes: FilteredGenes,
         limits: tuple[float, float],
     ) -> SlideSpots:
@@ -53,13 +55,13 @@ class SlideSpots:
 
         Args:
             adata: See the schema ``slide``.
-            kept: Spots that the quality limits keep ``(n_spots,)``.
+            tally: Which of its spots the quality limits keep, and by which totals.
             genes: The filtered genes; one that the slide lacks counts zero.
             limits: The quality limits on a spot's total, to say why a spot is dropped.
         """
         counts = counts_of(adata, genes.source)
         library = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-        rows = np.flatnonzero(kept & (library > 0))
+        rows = np.flatnonzero(tally.kept & (library > 0))
         counts = counts[rows]
         spots = pd.DataFrame(
             {
@@ -72,7 +74,7 @@ class SlideSpots:
         )
         spatial = np.asarray(adata.obsm["spatial"], dtype=np.float64)
         digest = str(adata.uns.get("slide", {}).get("source_digest", ""))
-        fates = _fates(adata, spatial, kept, library, limits)
+        fates = _fates(adata, spatial, tally, library, limits)
         held = HeldCounts.of(counts)
         return cls(held, genes.lengths, spots, spatial[rows], fates, digest)
 
@@ -121,14 +123,12 @@ def median_completed(
 def _fates(
     adata: AnnData,
     spatial: NDArray[np.float64],
-    kept: NDArray[np.bool_],
+    tally: Tally,
     library: NDArray[np.float64],
     limits: tuple[float, float],
 ) -> pd.DataFrame:
-    total = np.asarray(adata.X.sum(axis=1)).ravel()
-    fate = np.select(
-        [kept & (library > 0), kept, total >= limits[1]], ["kept", "empty", "high"], "low"
-    )
+    kept, high = tally.kept, tally.spot_totals >= limits[1]
+    fate = np.select([kept & (library > 0), kept, high], ["kept", "empty", "high"], "low")
     return pd.DataFrame(
         {
             "barcode": adata.obs_names.to_numpy(str).astype(object),
@@ -136,7 +136,7 @@ def _fates(
             "array_col": adata.obs["array_col"].to_numpy(np.int32),
             "x": spatial[:, 0],
             "y": spatial[:, 1],
-            "total_counts": total.astype(np.int64),
+            "total_counts": tally.spot_totals,
             "library_size": np.where(fate == "kept", library, 0.0),
             "fate": fate.astype(object),
         }

@@ -39,24 +39,45 @@ def statistics_table(
     spots = sum(tally.kept.size for tally in tallies.values())
     present = np.sum([tally.present for tally in tallies.values()], axis=0)
     seen = int(np.count_nonzero(present))
+    before: dict[str, float] = {
+        "spots_dropped": spots - expression.n_obs,
+        "genes_measured": seen,
+        "genes_filtered": filtered.id.size,
+        "missing_before": 1.0 - float(present.sum()) / (spots * seen),
+        "lengths_missing": filtered.missing,
+        "lengths_ambiguous": filtered.ambiguous,
+    }
+    return table_of_numbers(numbers_after(expression) | before, cohort)
+
+
+def numbers_after(expression: AnnData) -> dict[str, float]:
+    """Return the statistics that the chosen genes and kept spots tell, by name.
+
+    Args:
+        expression: See the schema ``expression``.
+    """
     split = expression.obs["split"].value_counts()
     measured = np.asarray(expression.layers["measured"], dtype=bool)
-    numbers: dict[str, float] = {
+    return {
         "slides": expression.obs["slide"].nunique(),
         "subjects": expression.obs["subject"].nunique(),
         "spots": expression.n_obs,
         "spots_corrupt": int(np.count_nonzero(~measured.all(axis=1))),
-        "spots_dropped": spots - expression.n_obs,
-        "genes_measured": seen,
-        "genes_filtered": filtered.id.size,
         "genes": expression.n_vars,
-        "missing_before": 1.0 - float(present.sum()) / (spots * seen),
         "missing_after": 1.0 - float(measured.mean()),
-        "lengths_missing": filtered.missing,
-        "lengths_ambiguous": filtered.ambiguous,
         "median_library_size": float(expression.obs["library_size"].median()),
         **{f"{name}_spots": int(split.get(name, 0)) for name in ("train", "val", "test")},
     }
+
+
+def table_of_numbers(numbers: Mapping[str, float], cohort: Cohort) -> pd.DataFrame:
+    """Return statistics as a table (columns ``statistic``, ``value``), the paper's beside them.
+
+    Args:
+        numbers: By name.
+        cohort: May hold the paper's figures, which come beside as ``published_…``.
+    """
+    numbers = dict(numbers)
     if cohort.published is not None:
         published = cohort.published.model_dump()
         numbers.update({f"published_{name}": value for name, value in published.items()})

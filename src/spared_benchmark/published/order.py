@@ -66,8 +66,8 @@ def unstable_argsort(values: NDArray[np.floating]) -> Positions:
     while open_:
         start, stop, rounds = open_.pop()
         if rounds <= 0:
-            span = order[start:stop]
-            order[start:stop] = span[np.argsort(keys[span], kind="stable")]
+            left = order[start:stop]
+            order[start:stop] = left[np.argsort(keys[left], kind="stable")]
         elif stop - start <= _NETWORK:
             small.append(slice(start, stop))
         else:

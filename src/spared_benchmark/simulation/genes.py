@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spared_benchmark.cohort_settings import SimulationSettings
 from spared_benchmark.errors import ConfigurationError
 from spared_benchmark.simulation.randomness import generator
-from spared_benchmark.study import Cohort, SimulationSettings
+from spared_benchmark.study import Cohort
 
 # Half of the genes are captured well enough to be seen in most spots; the others are rare.
 _RARE_SHARE = 0.5

@@ -34,48 +34,58 @@ logger = logging.getLogger(__name__)
 Flags = NDArray[np.bool_]
 
 
-def check_splits(slides: pd.DataFrame, rules: GateSettings) -> pd.DataFrame:
-    """Find what the splits of one cohort share; log the warnings, refuse the errors.
+def check_splits(
+    slides: pd.DataFrame, rules: GateSettings, others: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Find what one cohort's splits share, and what it shares with others.
+
+    Warnings are logged, errors refused.
 
     Args:
-        slides: One row per slide: ``cohort``, ``slide``, ``subject``, ``split`` and what
-            `spared_benchmark.slides.identity.identify` returns.
+        slides: One row per slide of the cohort: ``cohort``, ``slide``, ``subject``, ``split`` and
+            what `spared_benchmark.slides.identity.identify` returns.
         rules: ``error`` or ``warning`` by finding.
+        others: The same of other cohorts, as far as they are known.
 
     Returns:
         One row per finding: ``cohort``, ``rule``, ``severity``, ``slides``, ``splits``,
         ``detail``. Copies within one split are warnings: they count twice but leak nothing. The
-        rule ``no_image`` names slides that could not be compared by image.
+        rule ``no_image`` names slides that could not be compared by image. For another cohort
+        that holds the same slides there is one row of the rule ``same_cohort``, whose ``cohort``
+        names both.
 
     Raises:
         ContractError: When a column is missing.
         InputError: With every finding of severity ``error``, and how to mend it.
     """
-    return _settled(_within(_checked(slides), rules))
+    findings = _within(_checked(slides), rules)
+    if others is not None and len(others):
+        own = str(slides["cohort"].iloc[0])
+        between = _between(pd.concat([slides, _checked(others)]), rules, own)
+        findings = pd.concat([findings, between], ignore_index=True)
+    return _settled(findings)
 
 
-def check_study(slides: pd.DataFrame, rules: GateSettings) -> pd.DataFrame:
+def find_shared(slides: pd.DataFrame, rules: GateSettings) -> pd.DataFrame:
     """Find what the splits of each cohort share, and what cohorts share.
 
-    Only the latter is logged or refused: each cohort has passed `check_splits` before.
+    Nothing is logged or refused: that is for `check_splits`, before anything is processed.
 
     Args:
         slides: As for `check_splits`, of any number of cohorts.
         rules: ``error`` or ``warning`` by finding.
 
     Returns:
-        As `check_splits`; for two cohorts that hold the same slides one row of the rule
-        ``same_cohort``, whose ``cohort`` names both.
+        As `check_splits`.
 
     Raises:
         ContractError: When a column is missing.
-        InputError: When cohorts share slides and that rule is ``error``.
     """
     if slides.empty:
         return _table([])
     slides = _checked(slides)
     within = [_within(own, rules) for _, own in slides.groupby("cohort", sort=False)]
-    return pd.concat([*within, _settled(_between(slides, rules))], ignore_index=True)
+    return pd.concat([*within, _between(slides, rules)], ignore_index=True)
 
 
 def _within(slides: pd.DataFrame, rules: GateSettings) -> pd.DataFrame:
@@ -90,14 +100,15 @@ def _within(slides: pd.DataFrame, rules: GateSettings) -> pd.DataFrame:
     )
 
 
-def _between(slides: pd.DataFrame, rules: GateSettings) -> pd.DataFrame:
+def _between(slides: pd.DataFrame, rules: GateSettings, own: str | None = None) -> pd.DataFrame:
+    """Return what cohorts share; with ``own``, the first cohort, what it shares with others."""
     in_order = np.argsort(pd.factorize(slides["cohort"])[0], kind="stable")
     slides = slides.iloc[in_order].reset_index(drop=True)
     same = _by_image(slides) | _by_content(slides)
     by_cohorts: dict[tuple[str, str], list[tuple[int, int]]] = {}
     codes = slides["cohort"].tolist()
     for one, other in sorted(same):
-        if codes[one] != codes[other]:
+        if codes[one] != codes[other] and own in (None, codes[one]):
             by_cohorts.setdefault((codes[one], codes[other]), []).append((one, other))
     return _table(
         [

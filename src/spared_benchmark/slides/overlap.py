@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping
 from itertools import combinations
 
 from spared_benchmark.study import Cohort
 
-# Shorter names, such as A1 or S1, stand for another section in every cohort.
-_TELLING_NAME = 6
+# The serial of a Visium slide, or the number of a repository or a hospital. Fewer digits may be a
+# count or a year: slide1, section_0001 and sample_2021 stand for other sections elsewhere.
+_SERIAL = re.compile(r"[A-Z]\d{2}[A-Z]\d{2}-\d{3}|\d{5}", re.IGNORECASE)
 
 
 def overlaps(cohorts: Mapping[str, Cohort]) -> list[str]:
     """Return one line for each two cohorts that seem to hold the same slides.
 
     Slides are the same when they come from the same place, or when organism and name agree and
-    the name is long enough to be a section's own (``V10S29-134_A1``), whatever the folder is
-    called. Simulated cohorts share nothing.
+    the name holds a serial, so that it is a section's own (``V10S29-134_A1``, ``GSM4284316``),
+    whatever the folder is called. Simulated cohorts share nothing. What else cohorts share is
+    found by content (`spared_benchmark.slides.gate`).
 
     Args:
         cohorts: By code.
@@ -32,7 +35,7 @@ def overlaps(cohorts: Mapping[str, Cohort]) -> list[str]:
             for mine, (folder, name) in places[one].items()
             for theirs, place in places[other].items()
             if place == (folder, name)
-            or (same_organism and place[1] == name and len(name) >= _TELLING_NAME)
+            or (same_organism and place[1] == name and _SERIAL.search(name))
         ]
         if pairs:
             lines.append(_line(read, one, other, pairs))

@@ -56,26 +56,42 @@ def ingest_slide_without_image(
 
 
 def check_splits(
-    cohort: Cohort, code: str, rules: GateSettings, **identities: dict[str, str]
+    code: str,
+    splits: dict[str, dict[str, dict[str, str]]],
+    rules: GateSettings,
+    known: DataFrame,
+    **identities: dict[str, str],
 ) -> DataFrame:
-    """Refuse a cohort whose splits share what they must not; processing waits for this."""
+    """Refuse a cohort that shares what it must not; processing waits for this.
+
+    Args:
+        code: The cohort's.
+        splits: Subject and split by cohort and slide, of the whole study.
+        rules: Which findings are errors.
+        known: Identities of slides that have been taken in, of any cohort.
+        identities: The cohort's own.
+    """
     import pandas as pd
 
     from spared_benchmark.slides.gate import check_splits as check
 
-    slides = pd.DataFrame(
+    defined = pd.DataFrame(
         [
-            {
-                "cohort": code,
-                "slide": slide,
-                "subject": definition.subject,
-                "split": definition.split,
-                **identities[_IDENTITY + slide],
-            }
-            for slide, definition in cohort.slides.items()
+            {"cohort": cohort, "slide": slide, **one}
+            for cohort, slides in splits.items()
+            for slide, one in slides.items()
         ]
     )
-    return check(slides, rules)
+    own = pd.DataFrame(
+        [
+            {"cohort": code, "slide": name.removeprefix(_IDENTITY), **one}
+            for name, one in identities.items()
+        ]
+    )
+    identified = pd.concat([own, known[known["cohort"] != code]], ignore_index=True)
+    slides = defined.merge(identified, on=["cohort", "slide"])
+    mine = slides["cohort"] == code
+    return check(slides[mine], rules, slides[~mine])
 
 
 def tabulate_ingestion(cohort: Cohort, **parts: dict[str, Any]) -> DataFrame:

@@ -39,11 +39,17 @@ def _whole(configuration: Configuration, code: str, cohort: Cohort) -> list[Node
     """Return the nodes that see all slides of a cohort together."""
     rows = {slide: _row(configuration, cohort, slide) for slide in cohort.slides}
     identities = {f"identity:{slide}": f"identity-{slide}" for slide in cohort.slides}
-    checked = {"code": f"params:codes.{code}", "rules": "params:study.gate", **identities}
+    checked = {
+        "code": f"params:codes.{code}",
+        "splits": "params:splits",
+        "rules": "params:study.gate",
+        "known": "identities",
+        **identities,
+    }
     return [
         Node(
             nodes.check_splits,
-            inputs={"cohort": "params:cohort", **checked},
+            inputs=checked,
             outputs="splits",
             name="check_splits",
         ),

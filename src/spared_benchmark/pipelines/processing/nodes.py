@@ -18,23 +18,27 @@ def process_cohort(
     code: str,
     protocol: Protocol,
     settings: ProcessingSettings,
-    splits: DataFrame,
+    splits: DataFrame,  # noqa: ARG001  being there says that the gate let the cohort pass
     gene_lengths: DataFrame | None = None,
     **slides: Callable[[], AnnData],
 ) -> tuple[AnnData, AnnData, DataFrame, DataFrame, DataFrame]:
     """Filter, normalise, choose genes and correct batches, once the splits have passed."""
     from spared_benchmark.expression.process import process
 
-    return _outputs(process(slides, cohort, code, protocol, settings, gene_lengths), code, splits)
+    return _outputs(process(slides, cohort, code, protocol, settings, gene_lengths), code)
 
 
 def adopt_cohort(
-    cohort: Cohort, code: str, protocol: Protocol, splits: DataFrame, source: Path
+    cohort: Cohort,
+    code: str,
+    protocol: Protocol,
+    splits: DataFrame,  # noqa: ARG001  as above
+    source: Path,
 ) -> tuple[AnnData, AnnData, DataFrame, DataFrame, DataFrame]:
     """Take over a cohort that comes processed, once the splits have passed."""
     from spared_benchmark.expression.adopt import adopt
 
-    return _outputs(adopt(source, cohort, code, protocol), code, splits)
+    return _outputs(adopt(source, cohort, code, protocol), code)
 
 
 def draw_stages(
@@ -47,12 +51,7 @@ def draw_stages(
 
 
 def _outputs(
-    done: Processed, code: str, splits: DataFrame
+    done: Processed, code: str
 ) -> tuple[AnnData, AnnData, DataFrame, DataFrame, DataFrame]:
     statistics = done.statistics.assign(cohort=code)
-    statistics.loc[len(statistics)] = {
-        "statistic": "split_warnings",
-        "value": float(len(splits)),
-        "cohort": code,
-    }
     return done.expression, done.context, statistics, done.genes, done.spots

@@ -14,12 +14,10 @@ STAGES = ("spots", "fractions", "moran", "batches", "missing")
 
 def create_pipeline(configuration: Configuration) -> Pipeline:
     """Return the processing of every cohort of the study."""
-    return Pipeline(
-        [_cohort(configuration, code, cohort) for code, cohort in configuration.cohorts.items()]
-    )
+    return Pipeline([_cohort(code, cohort) for code, cohort in configuration.cohorts.items()])
 
 
-def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline:
+def _cohort(code: str, cohort: Cohort) -> Pipeline:
     common = {
         "cohort": "params:cohort",
         "code": f"params:codes.{code}",
@@ -32,7 +30,9 @@ def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline
         inputs = {**common, "source": "source"}
         node = Node(nodes.adopt_cohort, inputs=inputs, outputs=outputs, name="adopt")
     else:
-        lengths = _gene_lengths(configuration, cohort)
+        # Counts per million need no lengths; symbols are then mapped where a table is there.
+        own = "gene_lengths" if cohort.simulation else f"gene_lengths_{cohort.organism}"
+        lengths = {"gene_lengths": own}
         inputs = {
             **common,
             "settings": "params:processing",
@@ -48,12 +48,3 @@ def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline
     )
     shared = {name: place for name, place in lengths.items() if name != place}
     return in_namespace([node, drawing], code, inputs=shared)
-
-
-def _gene_lengths(configuration: Configuration, cohort: Cohort) -> dict[str, str]:
-    """Return which dataset holds the gene lengths: counts per million need none."""
-    if cohort.simulation:
-        return {"gene_lengths": "gene_lengths"}
-    if configuration.processing.normalisation == "cpm":
-        return {}
-    return {"gene_lengths": f"gene_lengths_{cohort.organism}"}

@@ -30,10 +30,10 @@ def collector(schema: str) -> Callable[..., DataFrame]:
 
 
 def find_shared(slides: DataFrame, rules: GateSettings) -> DataFrame:
-    """Find what splits share and, now that all cohorts are there, what cohorts share."""
-    from spared_benchmark.slides.gate import check_study
+    """Record what splits share and what cohorts share; the gate has told or refused it before."""
+    from spared_benchmark.slides.gate import find_shared as find
 
-    return check_study(slides, rules)
+    return find(slides, rules)
 
 
 def draw_figures(

@@ -7,7 +7,7 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 # Okabe & Ito (2008), told apart by readers with any colour vision.
@@ -48,6 +48,11 @@ def dress(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Ax
     axes.set_xlabel(xlabel, fontsize=TEXT, color=INK)
     axes.set_ylabel(ylabel, fontsize=TEXT, color=INK)
     return axes
+
+
+def headline(figure: FigureBase, title: str) -> None:
+    """Write what the panels of ``figure`` show together, at the left above them."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=TEXT, fontweight="bold", color=INK)
 
 
 def panels(number: int, height: float, further: float = 0.35) -> tuple[Figure, list[Axes]]:

@@ -54,14 +54,7 @@ def batches(expression: AnnData) -> Figure:
         figure.legend(
             loc="outside lower left", ncols=2, frameon=False, fontsize=style.SMALL, handlelength=1
         )
-    figure.suptitle(
-        _headline(dict(expression.uns.get("combat", {})), shown, slide),
-        x=0.01,
-        ha="left",
-        fontsize=style.TEXT,
-        fontweight="bold",
-        color=style.INK,
-    )
+    style.headline(figure, _headline(dict(expression.uns.get("combat", {})), shown, slide))
     return figure
 
 

@@ -68,14 +68,7 @@ def moran_ranking(
     top, bottom = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
     _curve(top.subplots(), ranked, drawn)
     _tissue(bottom, expression, xy, drawn)
-    bottom.suptitle(
-        _title(("Best genes", best), (where, worst)),
-        x=0.01,
-        ha="left",
-        fontsize=style.TEXT,
-        fontweight="bold",
-        color=style.INK,
-    )
+    style.headline(bottom, _title(("Best genes", best), (where, worst)))
     return figure
 
 
