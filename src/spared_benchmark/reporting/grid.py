@@ -169,6 +169,7 @@ def cohort_grid(wide: pd.DataFrame, titles: dict[str, str], caption: str) -> Gri
         Column("train / val / test", "Spots of each split"),
         Column("genes", "Chosen of those measured"),
         Column("UMI per spot", "Median library size over the genes that pass the filter"),
+        Column("corrupt", "Spots with at least one missing entry among the chosen genes"),
         Column("missing before", "Entries without a count, among all genes measured"),
         Column("missing after", "The same among the chosen genes"),
     )
@@ -179,15 +180,16 @@ def cohort_grid(wide: pd.DataFrame, titles: dict[str, str], caption: str) -> Gri
         rows.append(
             (
                 Cell(f"{code} {title}".strip(), str(code)),
-                *(_count(row.get(name)) for name in ("slides", "subjects", "spots")),
+                *(_beside(row, name, whole) for name in ("slides", "subjects", "spots")),
                 Cell(" / ".join(whole(count) if count else DASH for count in splits), splits[0]),
                 Cell(
                     f"{whole(row.get('genes'))} of {whole(row.get('genes_measured'))}",
                     row.get("genes", 0),
                 ),
                 _count(row.get("median_library_size")),
-                _missing(row, "missing_before"),
-                _missing(row, "missing_after"),
+                _count(row.get("spots_corrupt")),
+                _beside(row, "missing_before", _missing),
+                _beside(row, "missing_after", _missing),
             )
         )
     return Grid(caption, columns, (Group("", tuple(rows)),))
@@ -285,15 +287,18 @@ def _number(
     return Cell(text, _sortable(value), "" if defined(value) else why)
 
 
-def _missing(row: pd.Series, name: str) -> Cell:
-    published = row.get(f"published_{name}")
-    value = row.get(name)
-    if not defined(published) or published is None:
-        return Cell(percent(value, 1), _sortable(value), "" if defined(value) else UNKNOWN)
-    printed = published if published <= 1 else published / 100
-    return Cell(
-        f"{percent(value, 1)} ({percent(printed, 1)})", _sortable(value), "In brackets: published"
-    )
+def _beside(row: pd.Series, name: str, write: Callable[[float], str]) -> Cell:
+    """Return a statistic of a cohort, with the published figure in brackets where there is one."""
+    value, published = row.get(name), row.get(f"published_{name}")
+    if value is None or not defined(value):
+        return Cell(DASH, "", UNKNOWN)
+    if published is None or not defined(published):
+        return Cell(write(value), _sortable(value))
+    return Cell(f"{write(value)} ({write(published)})", _sortable(value), "In brackets: published")
+
+
+def _missing(value: float) -> str:
+    return percent(value if value <= 1 else value / 100, 1)
 
 
 def _sortable(value: float | None) -> float | str:
