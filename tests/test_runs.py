@@ -270,6 +270,8 @@ def test_interrupted_and_continued(tmp_path):
             env=project.environment(),
             stdout=stream,
             stderr=subprocess.STDOUT,
+            # A shell's background jobs ignore Ctrl-C, and so would their children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     trials = project.root / "data/06_models/small/SMALL/trials"
     deadline = time.monotonic() + 300
