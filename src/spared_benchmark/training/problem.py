@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Batch = TypeVar("Batch")
 
 
 class Problem(Protocol):
@@ -38,4 +41,39 @@ class Problem(Protocol):
 
         The loop calls it with the module in evaluation mode and without gradients.
         """
+        ...
+
+
+Weights = Mapping[str, Tensor]
+
+
+class StackedProblem(Problem, Protocol[Batch]):
+    """A problem whose network can be trained in several copies at once, one per learning rate.
+
+    The copies start alike and see the same batches; they differ in learning rate and in what they
+    draw alone, such as dropout. Their weights are stacked, copies first, under the names of
+    ``module.named_parameters()``; a stacked network has parameters only, no buffers.
+    """
+
+    def draw(self, generator: torch.Generator) -> Batch:
+        """Return a batch for all copies; every draw comes from ``generator``."""
+        ...
+
+    def parts(
+        self, weights: Weights, batch: Batch, noise: Sequence[int]
+    ) -> Iterator[dict[str, Tensor]]:
+        """Yield the terms of the batch's loss in one or more parts that add up to it.
+
+        Each term is a tensor ``(n_copies,)`` that depends on a copy's own weights alone. A part is
+        differentiated before the next is asked for, so that only one is held.
+
+        Args:
+            weights: Of the copies, stacked.
+            batch: From `draw`.
+            noise: A seed for each copy, for what it draws alone.
+        """
+        ...
+
+    def validations(self, weights: Weights) -> dict[str, Tensor]:
+        """Return validation metrics ``(n_copies,)``, among them ``val_mse``; without gradients."""
         ...

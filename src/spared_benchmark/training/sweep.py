@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spared_benchmark.errors import SparedError
 from spared_benchmark.study import Budget
-from spared_benchmark.training.loop import Loop
+from spared_benchmark.training.loop import Loop, Progress
 from spared_benchmark.training.observer import current
 from spared_benchmark.training.problem import Problem
 from spared_benchmark.training.seeds import isolated
@@ -64,7 +64,8 @@ class TrialRecord:
         status: ``finished`` or ``diverged``.
         best_step: Step of the lowest validation error, 0 when there was none.
         best_value: That validation error (``val_mse``); not finite when there was none.
-        seconds: Wall time, over all processes that worked on it.
+        seconds: Wall time, over all processes that worked on it; of trials that ran in one
+            program, each has its share.
         views: Spot views of the whole training.
         history: One row per validation.
     """
@@ -109,7 +110,43 @@ def sweep(make: Callable[[int], Problem], training: Training) -> SweepResult:
     Raises:
         DivergedError: When no trial finished.
     """
-    records = [_trial(make, training, rate) for rate in training.budget.learning_rates]
+    trials = {rate: open_trial(training, rate) for rate in training.budget.learning_rates}
+    records = [_trial(make, training, rate, trial) for rate, trial in trials.items()]
+    return select(records, trials, training, lambda: sweep(make, training))
+
+
+def open_trial(training: Training, rate: float, program: str | None = None) -> Trial:
+    """Return the trial of one learning rate.
+
+    Args:
+        training: What all trials of the sweep share.
+        rate: Learning rate.
+        program: Names the way of training where its results are not those of `sweep`.
+    """
+    budget = training.budget.model_dump(mode="json", exclude={"learning_rates"})
+    own = {"budget": budget, "learning_rate": rate, "seed": training.seed, "version": _VERSION}
+    if program is not None:
+        own["program"] = program
+    return training.trials.open({"inputs": dict(training.identity), "training": own})
+
+
+def select(
+    records: Sequence[TrialRecord],
+    trials: Mapping[float, Trial],
+    training: Training,
+    again: Callable[[], SweepResult],
+) -> SweepResult:
+    """Return the finished trial of lowest validation error; the others lose their weights.
+
+    Args:
+        records: Of all trials.
+        trials: By learning rate.
+        training: What they share.
+        again: Runs the sweep once more, where the best trial has lost its weights.
+
+    Raises:
+        DivergedError: When no trial finished.
+    """
     finished = [record for record in records if record.status == "finished"]
     if not finished:
         rates = ", ".join(f"{record.learning_rate:g}" for record in records)
@@ -119,37 +156,42 @@ def sweep(make: Callable[[int], Problem], training: Training) -> SweepResult:
         )
         raise DivergedError(msg)
     best = min(finished, key=lambda record: record.best_value)
-    state = _open(training, best.learning_rate).weights()
+    state = trials[best.learning_rate].weights()
     if state is None:
         _log.warning("trial %s has lost its weights and is run again", best.trial)
-        _open(training, best.learning_rate).reset()
-        return sweep(make, training)
+        trials[best.learning_rate].reset()
+        return again()
     for record in records:
         if record is not best:
-            _open(training, record.learning_rate).drop_weights()
+            trials[record.learning_rate].drop_weights()
     return SweepResult(state, tuple(records), best)
 
 
-def _open(training: Training, rate: float) -> Trial:
-    budget = training.budget.model_dump(mode="json", exclude={"learning_rates"})
-    own = {"budget": budget, "learning_rate": rate, "seed": training.seed, "version": _VERSION}
-    return training.trials.open({"inputs": dict(training.identity), "training": own})
+def _trial(
+    make: Callable[[int], Problem], training: Training, rate: float, trial: Trial
+) -> TrialRecord:
+    label = announce(training, rate, trial)
+    known = known_record(trial, label)
+    return _run(make, training, rate, trial, label) if known is None else known
 
 
-def _trial(make: Callable[[int], Problem], training: Training, rate: float) -> TrialRecord:
-    trial = _open(training, rate)
+def announce(training: Training, rate: float, trial: Trial) -> str:
+    """Tell the observer that a trial begins; returns the label it knows the trial by."""
     label = _label(training, rate)
     parameters = {"learning_rate": rate, "seed": training.seed, "trial": trial.key}
     parameters |= _space(training)
     current().trial_started(label, {**parameters, **training.budget.model_dump(mode="json")})
+    return label
+
+
+def known_record(trial: Trial, label: str) -> TrialRecord | None:
+    """Return the record of a trial that has ended, shown to the observer; else nothing."""
     content = trial.result()
     if content is None:
-        record = _run(make, training, rate, trial, label)
-        trial.finish({**asdict(record), "best_value": _finite(record)})
-    else:
-        record = _recorded(content)
-        for metrics in record.history:
-            current().validated(label, int(metrics["step"]), metrics)
+        return None
+    record = _recorded(content)
+    for metrics in record.history:
+        current().validated(label, int(metrics["step"]), metrics)
     current().trial_ended(label, record.status, record.summary())
     return record
 
@@ -160,15 +202,26 @@ def _run(
     with isolated(training.seed, "network"):
         problem = make(training.seed)
         problem.module.to(training.device)
-        title = _title(training, rate)
-        loop = Loop(problem, rate, training.seed, trial, label, title)
+        loop = Loop(problem, rate, training.seed, trial, label, title_of(training, rate))
         status = loop.run(training.budget)
-    progress = loop.progress
+    return finish(trial, label, status, loop.progress, problem, training, rate)
+
+
+def finish(
+    trial: Trial,
+    label: str,
+    status: str,
+    progress: Progress,
+    problem: Problem,
+    training: Training,
+    rate: float,
+) -> TrialRecord:
+    """Write down, log and show how a trial ended, and return its record."""
     views = progress.step * problem.views_per_step
     trainable, total = parameter_counts(problem.module)
     _log.info(
         "%s: %s, best val_mse %.5g at step %d of %d, %.1f s, %.0f spot views/s",
-        title,
+        title_of(training, rate),
         status,
         progress.best_value,
         progress.best_step,
@@ -176,7 +229,7 @@ def _run(
         progress.seconds,
         views / max(progress.seconds, 1e-9),
     )
-    return TrialRecord(
+    record = TrialRecord(
         trial=trial.key,
         learning_rate=rate,
         seed=training.seed,
@@ -190,6 +243,9 @@ def _run(
         device=training.device,
         history=tuple(progress.history),
     )
+    trial.finish({**asdict(record), "best_value": _finite(record)})
+    current().trial_ended(label, status, record.summary())
+    return record
 
 
 def _label(training: Training, rate: float) -> str:
@@ -197,13 +253,14 @@ def _label(training: Training, rate: float) -> str:
     return " ".join([*_space(training).values(), f"lr={rate:g}", f"seed={training.seed}"])
 
 
-def _title(training: Training, rate: float) -> str:
-    """Return the name of a trial in the log, where any method may be training beside it."""
+def title_of(training: Training, *rates: float) -> str:
+    """Return the name of trials in the log, where any method may be training beside them."""
     known = training.identity
     target = f" on {known['target']}" if "target" in known else ""
     space = f" in {known['space']}" if "space" in known else ""
     method = known.get("method", "training")
-    return f"{method}{target}{space} lr={rate:g} seed={training.seed}"
+    given = ", ".join(f"{rate:g}" for rate in rates)
+    return f"{method}{target}{space} lr={given} seed={training.seed}"
 
 
 def _space(training: Training) -> dict[str, str]:
