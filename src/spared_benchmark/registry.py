@@ -34,7 +34,9 @@ class Card:
         version: Raised when the code changes results; old artifacts are then made again.
         sizes: Hyper-parameters by size (``paper``, ``small``, ``tiny``).
         trained: Whether a gradient loop with a learning rate is run.
-        exemptions: Invariants that cannot hold (``retrieval`` or ``closed_form``).
+        exemptions: Invariants that cannot hold: of predictors ``retrieval`` or ``closed_form``; of
+            completers ``constant_gene``, and of released behaviour ``batch_composition``,
+            ``slide_isolation`` and ``spot_order``.
     """
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from spared_benchmark.cohort_settings import (
     FilterSettings,
@@ -25,6 +25,13 @@ Size = Literal["paper", "small", "tiny"]
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Code = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+Regime = Literal["entries", "spots", "blocks", "gene_region", "low_values", "molecular"]
+
+# The way of hiding by which completers select, are compared first and meet the printed numbers.
+HEADLINE: tuple[Regime, float] = ("entries", 0.3)
+_HEADLINE_ONLY: dict[Regime, tuple[float, ...]] = {HEADLINE[0]: (HEADLINE[1],)}
+# The share of molecules withheld where molecules, not entries, are hidden: one of two halves.
+HALF = 0.5
 
 # Centre-to-centre distance of neighbouring spots, µm: Visium, first and second generation ST.
 PITCH_UM: dict[str, float] = {"hexagonal": 100.0, "square": 200.0, "diamond": 141.4}
@@ -192,12 +199,41 @@ class ProcessingSettings(Settings):
 
 
 class CompletionSettings(BudgetedSettings):
-    """See `spared_benchmark.completion`."""
+    """See `spared_benchmark.completion`.
 
-    hidden_fraction: Fraction = 0.3
+    Attributes:
+        regimes: Ways of hiding with the shares of measured entries that each hides;
+            ``entries`` at 0.3 is always among them. ``molecular`` withholds half of the molecules.
+        assays: How often each regime is drawn at each share.
+        spaces: ``log_tpm`` is scored under every regime, ``combat`` under ``entries`` at 0.3
+            alone: the published protocol.
+    """
+
+    regimes: dict[Regime, Annotated[tuple[Fraction, ...], Field(min_length=1)]] = Field(
+        default_factory=lambda: dict(_HEADLINE_ONLY)
+    )
     assays: Annotated[int, Field(ge=1, le=1000)] = 10
     seed: int = 42
     spaces: tuple[Literal["log_tpm", "combat"], ...] = ("log_tpm", "combat")
+
+    @field_validator("regimes")
+    @classmethod
+    def _possible(cls, regimes: dict[Regime, tuple[float, ...]]) -> dict[Regime, tuple[float, ...]]:
+        regime, fraction = HEADLINE
+        if fraction not in regimes.get(regime, ()):
+            msg = f"{regime!r} at {fraction} is missing; add it: completers are compared by it"
+            raise ValueError(msg)
+        for name, fractions in regimes.items():
+            if len(set(fractions)) < len(fractions):
+                msg = f"{name}: a share is listed twice in {list(fractions)}"
+                raise ValueError(msg)
+        if max(regimes.get("gene_region", (0,))) > HALF:
+            msg = "gene_region hides at most half of each gene: give shares up to 0.5"
+            raise ValueError(msg)
+        if set(regimes.get("molecular", (HALF,))) != {HALF}:
+            msg = "molecular withholds one half of the molecules: its only share is 0.5"
+            raise ValueError(msg)
+        return regimes
 
 
 class EncoderSettings(Settings):

@@ -62,15 +62,22 @@ def test_visible_entries_come_back_bit_identical(fitted, expression, hidden):
     assert np.array_equal(completed[given.visible], given.values[given.visible])
 
 
-@pytest.mark.parametrize("content", [np.nan, 0.0, 1e9])
+@pytest.mark.parametrize("content", [np.nan, 0.0, 1e9, "noise"])
 def test_hidden_values_change_nothing(fitted, expression, hidden, content):
     before = fitted.complete(seen(expression, hidden))
-    expression.layers["log_tpm"][hidden] = content
-    expression.layers["median"][hidden] = content
+    noise = np.random.default_rng(3).normal(8, 3, hidden.sum())
+    expression.layers["log_tpm"][hidden] = noise if content == "noise" else content
+    expression.layers["median"][hidden] = noise if content == "noise" else content
     assert np.array_equal(fitted.complete(seen(expression, hidden)), before)
 
 
+def skip_where_its_card_says_so(completer, exemption):
+    if exemption in completer.card.exemptions:
+        pytest.skip("its card says that this cannot hold")
+
+
 def test_slides_do_not_see_each_other(fitted, expression, hidden):
+    skip_where_its_card_says_so(fitted, "slide_isolation")
     before = fitted.complete(seen(expression, hidden, ("C", "D")))
     on_c = (expression.obs["slide"] == "C").to_numpy()
     expression.layers["log_tpm"][on_c] += 3
@@ -81,6 +88,7 @@ def test_slides_do_not_see_each_other(fitted, expression, hidden):
 
 
 def test_order_of_spots_does_not_matter(fitted, expression, hidden):
+    skip_where_its_card_says_so(fitted, "spot_order")
     given = seen(expression, hidden)
     order = np.random.default_rng(1).permutation(given.n_spots)
     shuffled = fitted.complete(given.rows(order))
@@ -88,6 +96,7 @@ def test_order_of_spots_does_not_matter(fitted, expression, hidden):
 
 
 def test_what_is_completed_together_does_not_matter(fitted, expression, hidden):
+    skip_where_its_card_says_so(fitted, "batch_composition")
     together = seen(expression, hidden, ("C", "D"))
     alone = seen(expression, hidden, ("D",))
     np.testing.assert_allclose(
@@ -118,8 +127,7 @@ def test_constant_genes_are_filled_with_their_constant(name, setting, training):
     measured = setting.expression.layers["measured"]
     setting.expression.layers["log_tpm"] = np.where(measured, levels, np.float32(0))
     completer = completers.create(name, size="tiny")
-    if "constant_gene" in completer.card.exemptions:
-        pytest.skip("its card says that this cannot hold")
+    skip_where_its_card_says_so(completer, "constant_gene")
     completer.fit(setting.train(), setting.selection(), training)
     completed = setting.completed(completer, setting.masks.reported(0), ("test",))
     on_test = setting.split == "test"
@@ -143,6 +151,47 @@ def test_a_lonely_spot_and_a_blank_one_get_finite_values(fitted, expression, hid
     assert np.isfinite(fitted.complete(blank)).all()
     nothing = withheld(given, np.arange(given.n_spots))
     assert np.isfinite(fitted.complete(nothing)).all()
+
+
+def test_a_spot_without_neighbours_gets_finite_values(fitted, expression, hidden):
+    given = seen(expression, hidden)
+    scattered = replace(given, array_row=given.array_row * 10, array_col=given.array_col * 10)
+    assert (scattered.neighbours(3) == -1).all()
+    assert np.isfinite(fitted.complete(scattered)).all()
+
+
+def test_a_spot_with_its_gene_hidden_everywhere_around_gets_finite_values(
+    fitted, expression, hidden
+):
+    hidden = hidden.copy()
+    hidden[108:, 2] = True
+    given = seen(expression, hidden)
+    assert not given.visible[:, 2].any()
+    assert np.isfinite(fitted.complete(given)).all()
+
+
+def test_equal_slides_are_completed_equally(fitted, expression, hidden):
+    given = seen(expression, hidden)
+    twice = given.rows(np.tile(np.arange(given.n_spots), 2))
+    codes = np.repeat([3, 4], given.n_spots).astype(np.int32)
+    completed = fitted.complete(replace(twice, slide=codes))
+    np.testing.assert_allclose(completed[:36], completed[36:], **TOLERANCE)
+
+
+def test_a_gene_moved_by_a_constant_is_completed_moved_by_it(name, setting, training, hidden):
+    if "constant_gene" in completers.card(name).exemptions:
+        pytest.skip("its card says that zeros are values to it")
+    completed = []
+    for shift in (0.0, 2.0):
+        setting.expression.layers["log_tpm"][:, 4] += shift
+        own = Setting(setting.expression, setting.masks, "log_tpm")
+        completer = completers.create(name, size="tiny")
+        store = type(training.trials)(training.trials.root / str(shift))
+        completer.fit(own.train(), own.selection(), replace(training, trials=store))
+        completed.append(completer.complete(seen(setting.expression, hidden)))
+    expected = completed[0] + np.where(np.arange(7) == 4, 2.0, 0.0)
+    # Single precision, in which networks compute and values are given, moves with the level.
+    np.testing.assert_allclose(completed[1], expected, atol=2e-3)
 
 
 def test_the_same_seed_gives_the_same_completer(name, setting, training, tmp_path, hidden):

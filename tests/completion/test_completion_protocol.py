@@ -4,6 +4,7 @@ import json
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from spared_benchmark.completion import completers
@@ -14,6 +15,17 @@ from spared_benchmark.completion.setting import Setting
 from spared_benchmark.errors import ConfigurationError, ContractError
 from spared_benchmark.slides.schema import check
 from spared_benchmark.training.observer import Silent, observing
+
+METRICS = ("mse", "mae", "pcc_gene", "pcc_net", "moran_error", "correlation_error")
+COSTS = ("seconds", "memory_mb")
+REGIMES = {
+    "entries": (0.1, 0.3),
+    "spots": (0.3,),
+    "blocks": (0.3,),
+    "gene_region": (0.3,),
+    "low_values": (0.3,),
+    "molecular": (0.5,),
+}
 
 
 @pytest.fixture
@@ -34,10 +46,10 @@ def test_the_table_is_tidy_and_whole(additive):
     assert set(scores["space"]) == {"log_tpm", "combat"}
     assert set(scores["completer"]) == {"additive"}
     assert set(scores["kind"]) == {"method"}
-    assert set(scores["metric"]) == {"mse", "mae", "pcc_gene", "pcc_net", "seconds"}
+    assert set(scores["metric"]) == {*METRICS, *COSTS}
     keys = [column for column in COLUMNS if column not in ("value", "n")]
     assert not scores.duplicated(keys).any()
-    by_mask = scores[scores["metric"] != "seconds"]
+    by_mask = scores[~scores["metric"].isin(COSTS)]
     assert set(by_mask["assay"]) == {0, 1}
     assert set(zip(by_mask["split"], by_mask["slide"], strict=True)) == {
         ("val", "C"), ("val", ""), ("test", "D"), ("test", ""),
@@ -156,10 +168,96 @@ def test_depth_alone_has_no_net_correlation(expression, masks):
     depth = np.log2(expression.obs["tpm_denominator"].to_numpy())
     expression.layers["log_tpm"] = np.tile(depth[:, None], 7).astype(np.float32)
     setting = Setting(expression, masks, "log_tpm")
-    scores = setting.score(setting.truth, masks.reported(0), 0)
+    scores = setting.score(setting.truth, next(setting.assays("entries", 0.3)))
     pooled = scores[(scores["slide"] == "") & (scores["split"] == "test")].set_index("metric")
     assert pooled.loc["pcc_gene", "value"] == pytest.approx(1)
     assert pooled.loc["pcc_net", "n"] == 0
+
+
+@pytest.fixture
+def every_regime(settings):
+    return settings.model_copy(update={"regimes": REGIMES})
+
+
+@pytest.mark.parametrize("name", ["gene_mean", "additive", "spackle"])
+def test_every_regime_is_scored_from_one_fit(name, expression, every_regime, training):
+    masks = Masks.draw(expression, every_regime)
+    result = run_completer(name, expression, masks, every_regime, training)
+    scores = result.scores
+    keys = [column for column in COLUMNS if column not in ("value", "n")]
+    assert not scores.duplicated(keys).any()
+    own = scores[scores["completer"] == name]
+    drawn = {(regime, share) for regime, shares in REGIMES.items() for share in shares}
+    for space, expected in (("log_tpm", drawn), ("combat", {("entries", 0.3)})):
+        rows = own[own["space"] == space]
+        for metric in (*METRICS, *COSTS):
+            of = rows[rows["metric"] == metric]
+            assert set(zip(of["regime"], of["hidden_fraction"], strict=True)) == expected
+            assert len(of) == len(expected) * (1 if metric in COSTS else 2 * 4)
+    errors = own[own["metric"].isin(["mse", "mae", "moran_error", "correlation_error"])]
+    assert np.isfinite(errors["value"]).all()
+    assert (errors["value"] > 0).all()
+    published = scores[scores["completer"] == f"{name} (paper evaluation)"]
+    assert set(published["regime"]) <= {"entries"}
+    assert len(result.card.get("trials", [])) == (2 if name == "spackle" else 0)
+
+
+def test_more_regimes_leave_the_headline_as_it_is(expression, settings, every_regime, training):
+    tables = []
+    for one in (settings, every_regime):
+        masks = Masks.draw(expression, one)
+        scores = run_completer("additive", expression, masks, one, training).scores
+        headline = scores[(scores["regime"] == "entries") & (scores["hidden_fraction"] == 0.3)]
+        tables.append(headline[~headline["metric"].isin(COSTS)].reset_index(drop=True))
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_nothing_of_a_hidden_spot_is_told(expression, every_regime, training):
+    masks = Masks.draw(expression, every_regime)
+    seen = []
+
+    class Watcher(completers.get("gene_mean")):
+        def _complete(self, slide):
+            seen.append(slide)
+            return super()._complete(slide)
+
+    setting = Setting(expression, masks, "log_tpm")
+    watcher = Watcher()
+    watcher.fit(setting.train(), setting.selection(), training)
+    for regime in ("spots", "blocks"):
+        seen.clear()
+        assay = next(setting.assays(regime, 0.3))
+        setting.completed_in(assay, watcher)
+        for slide in seen:
+            blank = ~slide.visible.any(axis=1)
+            assert blank.any()
+            assert np.isnan(slide.library_size[blank]).all()
+            assert np.isfinite(slide.library_size[~blank]).all()
+
+
+def test_molecules_of_the_seen_half_alone_are_the_library_size(expression, every_regime, training):
+    masks = Masks.draw(expression, every_regime)
+    setting = Setting(expression, masks, "log_tpm")
+    assay = next(setting.assays("molecular", 0.5))
+    scored = setting.split != "train"
+    whole = expression.obs["library_size"].to_numpy()[scored]
+    assert (assay.library_size[scored] <= whole).all()
+    assert assay.library_size[scored].sum() == pytest.approx(whole.sum() / 2, rel=0.05)
+
+
+def test_structure_is_judged_by_what_is_known(expression, masks):
+    setting = Setting(expression, masks, "log_tpm")
+    assay = next(setting.assays("entries", 0.3))
+    noise = np.random.default_rng(0).normal(0, 9, expression.shape).astype(np.float32)
+    known = expression.layers["measured"]
+    # Numbers at missing entries are nobody's affair, the truth at hidden ones has no error.
+    perfect = setting.score(np.where(known, setting.truth, noise), assay).set_index("metric")
+    assert (perfect.loc[["moran_error", "correlation_error"], "value"] == 0).all()
+    wrong = setting.score(setting.truth + noise, assay).set_index("metric")
+    assert (wrong.loc[["moran_error", "correlation_error"], "value"] > 0.02).all()
+    by_slide = wrong[wrong["split"] == "test"].loc["moran_error"].set_index("slide")
+    assert by_slide.loc["", "value"] == by_slide.loc["D", "value"]
+    assert by_slide.loc["D", "n"] == 7
 
 
 def test_masks_of_another_expression_are_refused(expression, masks, settings, training):

@@ -9,6 +9,7 @@ from spared_benchmark.evaluation.floor import (
     one_count,
     poisson_floor,
     poisson_noise,
+    thinned_noise,
     truncated_variance,
 )
 
@@ -56,6 +57,44 @@ def test_large_counts_follow_the_delta_rule():
     counts = np.full((30, 1), 2000)
     noise = poisson_noise(counts, [1.0], np.full(30, 1e6), np.zeros(30))
     np.testing.assert_allclose(noise, 1 / (2000 * np.log(2) ** 2), rtol=0.05)
+
+
+def dominant(seed=3, spots=1500):
+    """A gene that makes up half of each spot, with its lengths, denominators and true noise."""
+    generator = np.random.default_rng(seed)
+    others = generator.uniform(20.0, 60.0, spots)
+    rate = others * np.exp(generator.normal(0, 0.2, spots))
+    counts = generator.poisson(rate)
+    noise = truncated_variance(rate, others / 1e6, own=1e-6)
+    return counts, others + counts, noise, (others, rate)
+
+
+def test_a_gene_with_half_of_the_molecules_has_little_noise():
+    counts, denominator, truth, (others, _) = dominant()
+    found = poisson_noise(counts[:, None], [1.0], denominator, np.zeros(counts.size))
+    assert found.mean() == pytest.approx(truth.mean(), rel=0.1)
+    # Were the denominator no matter of the gene's own count, twice the noise would be told.
+    assert truncated_variance(40.0, 40.0 / 1e6).item() > 3 * truth.mean()
+    assert (others > 0).all()
+
+
+def test_the_noise_of_half_the_molecules_is_that_of_half_the_rate():
+    generator = np.random.default_rng(4)
+    depth = np.exp(generator.normal(0, 0.4, 2000))
+    rate = 3 * np.exp(generator.normal(0, 0.3, 2000)) * depth
+    counts = generator.poisson(rate)
+    exposure = depth / 100
+    half = generator.binomial(counts, 0.5)
+    scored = (half == 0) & (counts > 0)
+    full, thinned = thinned_noise(
+        counts[:, None], [1.0], exposure * 1e6, np.zeros(2000), (1.0, 0.5)
+    )[:, :, 0]
+    assert np.array_equal(
+        full, poisson_noise(counts[:, None], [1.0], exposure * 1e6, np.zeros(2000))[:, 0]
+    )
+    true_half = truncated_variance(rate / 2, exposure / 2)
+    assert thinned[scored].mean() == pytest.approx(true_half[scored].mean(), rel=0.08)
+    assert abs(thinned[scored].mean() - full[scored].mean()) > 0.05
 
 
 def test_each_slide_has_its_own_mixture():

@@ -10,16 +10,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spared_benchmark.completion.assay import Assay
 from spared_benchmark.completion.masks import Masks
 from spared_benchmark.completion.score_tables import FLOOR
-from spared_benchmark.completion.setting import SCORED_SPLITS, Setting
+from spared_benchmark.completion.scoring import SCORED_SPLITS, labelled
+from spared_benchmark.completion.setting import Setting
 from spared_benchmark.evaluation.floor import (
     ceiling_correlation,
     mean_noise,
     one_count,
-    poisson_noise,
+    thinned_noise,
 )
-from spared_benchmark.study import CompletionSettings
+from spared_benchmark.study import HALF, CompletionSettings
 
 _log = logging.getLogger(__name__)
 ONE_COUNT = "one_count"
@@ -31,9 +33,13 @@ def completion_controls(
     """Score the controls and ceilings of a cohort under every mask.
 
     ``one_count`` fills each entry with the value of a single molecule, which depth alone decides:
-    what it correlates with is not biology. ``floor`` gives the lowest error (``mse``) and the
-    highest correlation (``pcc_gene``) that Poisson counting allows on the same entries. In
-    ``combat`` both go through each slide and gene's affine map.
+    what it correlates with is not biology. It is told the depth of spots of which nothing is
+    seen. In ``molecular`` it takes the depth of the half that is seen. ``floor`` gives the lowest
+    error (``mse``) and the highest correlation (``pcc_gene``) that Poisson counting allows on the
+    same entries, the depth of spots taken as known: where whole spots are hidden no completer
+    knows it, and the true floor lies higher by what is unknown of log depth. In ``molecular`` the
+    noise is that of half the molecules around the same rates. In ``combat`` both go through each
+    slide and gene's affine map.
 
     Args:
         expression: All slides of the cohort.
@@ -48,17 +54,19 @@ def completion_controls(
     """
     masks.check(expression)
     started = time.perf_counter()
-    noise = _noise(Setting(expression, masks, "log_tpm"))
+    shares = (1.0, HALF) if "molecular" in masks.regimes else (1.0,)
+    noise = dict(zip(shares, _noise(Setting(expression, masks, "log_tpm"), shares), strict=True))
     tables = []
     for space in settings.spaces:
         setting = Setting(expression, masks, space)
         slope, shift = setting.affine()
-        single = np.log2(1 + _tpm_of_one(expression)) * slope + shift
         controls, ceilings = [], []
-        for assay in range(masks.assays):
-            hidden = masks.reported(assay)
-            controls.append(setting.score(single.astype(np.float32), hidden, assay))
-            ceilings.append(_ceilings(setting, noise * slope**2, hidden, assay))
+        for regime, fraction in setting.drawings:
+            share = HALF if regime == "molecular" else 1.0
+            for assay in setting.assays(regime, fraction):
+                single = _single(setting, assay) * slope + shift
+                controls.append(setting.score(single.astype(np.float32), assay))
+                ceilings.append(_ceilings(setting, noise[share] * slope**2, assay))
         tables.append(setting.labelled(pd.concat(controls), ONE_COUNT, "control"))
         tables.append(setting.labelled(pd.concat(ceilings), FLOOR, "ceiling"))
     cohort, seconds = expression.uns["cohort"], time.perf_counter() - started
@@ -66,32 +74,41 @@ def completion_controls(
     return pd.concat(tables, ignore_index=True)
 
 
-def _noise(setting: Setting) -> NDArray[np.float64]:
-    """Return the Poisson noise of scored slides ``(n_spots, n_genes)``, NaN on the others."""
+def _noise(setting: Setting, shares: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return the Poisson noise at shares of the depth ``(n_shares, n_spots, n_genes)``.
+
+    NaN on slides that are not scored.
+    """
     rows = np.isin(setting.split, SCORED_SPLITS)
     counts = np.asarray(setting.expression.layers["counts"])[rows]
     lengths = setting.expression.var["gene_length"].to_numpy(dtype=np.float64)
     denominator = setting.expression.obs["tpm_denominator"].to_numpy(dtype=np.float64)[rows]
-    noise = np.full(setting.expression.shape, np.nan)
-    noise[rows] = poisson_noise(counts, lengths, denominator, setting.slide[rows])
+    noise = np.full((len(shares), *setting.expression.shape), np.nan)
+    noise[:, rows] = thinned_noise(counts, lengths, denominator, setting.slide[rows], shares)
     return noise
 
 
-def _tpm_of_one(expression: anndata.AnnData) -> NDArray[np.float64]:
-    lengths = expression.var["gene_length"].to_numpy(dtype=np.float64)
-    return one_count(lengths, expression.obs["tpm_denominator"].to_numpy(dtype=np.float64))
+def _single(setting: Setting, assay: Assay) -> NDArray[np.float64]:
+    """Return the value of one molecule at the depth that is seen ``(n_spots, n_genes)``.
+
+    A spot of which no molecule is seen has the median depth of its slide.
+    """
+    depth = assay.seen_depth.copy()
+    for name in dict.fromkeys(setting.slide[depth == 0].tolist()):
+        inside = setting.slide == name
+        depth[inside & (depth == 0)] = np.median(depth[inside & (depth > 0)])
+    lengths = setting.expression.var["gene_length"].to_numpy(dtype=np.float64)
+    single: NDArray[np.float64] = np.log2(1 + one_count(lengths, depth))
+    return single
 
 
-def _ceilings(
-    setting: Setting, noise: NDArray[np.float64], hidden: NDArray[np.bool_], assay: int
-) -> pd.DataFrame:
+def _ceilings(setting: Setting, noise: NDArray[np.float64], assay: Assay) -> pd.DataFrame:
     tables = []
     for split in SCORED_SPLITS:
         rows = setting.split == split
         if not rows.any():
             continue
-        slide = setting.slide[rows]
-        floor = mean_noise(noise[rows], hidden[rows], slide)
-        ceiling = ceiling_correlation(setting.truth[rows], noise[rows], hidden[rows], slide)
-        tables.append(pd.concat([floor, ceiling], ignore_index=True).assign(split=split))
-    return pd.concat(tables, ignore_index=True).assign(assay=assay)
+        parts = noise[rows], assay.hidden[rows], setting.slide[rows]
+        tables.append(mean_noise(*parts).assign(split=split))
+        tables.append(ceiling_correlation(assay.truth[rows], *parts).assign(split=split))
+    return labelled(pd.concat(tables, ignore_index=True), assay)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from spared_benchmark.completion import completers as registry
 from spared_benchmark.completion.completer import Completer
 from spared_benchmark.completion.protocol import describe, restored
+from spared_benchmark.completion.raw_slide import Recipe, is_raw, on_card
 from spared_benchmark.completion.setting import labels_of
 from spared_benchmark.completion.visible import Selection, Visible
 from spared_benchmark.errors import ContractError, InputError
@@ -26,16 +28,20 @@ _NEEDED = {
     "uns": ("lattice",),
 }
 
+_log = logging.getLogger(__name__)
+
 
 class CohortCompleter:
     """A completer that takes and gives a cohort's expression as AnnData.
 
     Args:
         completer: The method underneath.
+        recipe: How the values that it was fitted on were made, for raw slides.
     """
 
-    def __init__(self, completer: Completer) -> None:
+    def __init__(self, completer: Completer, recipe: Recipe | None = None) -> None:
         self.completer = completer
+        self.recipe = recipe
 
     @property
     def name(self) -> str:
@@ -80,27 +86,65 @@ class CohortCompleter:
             trials = TrialStore(Path(folder))
             training = Training(budget or Budget(), seed, trials, device)
             self.completer.fit(train, selection, training)
+        self.recipe = Recipe.of(expression)
         return self
 
-    def complete(self, expression: anndata.AnnData) -> anndata.AnnData:
-        """Return a copy with the layer `name`: measured entries unchanged, all others filled.
+    def complete(self, adata: anndata.AnnData) -> anndata.AnnData:
+        """Complete a processed cohort, or one raw slide.
+
+        Args:
+            adata: What `process` returns; or what `read_slide` returns, which is then brought to
+                the genes and the normalisation of the fit (see `Recipe.values_of`).
+
+        Returns:
+            A copy of the expression with the layer `name`: measured entries unchanged, all others
+            filled.
 
         Raises:
             ContractError: When genes or lattice are not those of the fit.
+            InputError: When a raw slide keeps no spot.
         """
-        _check(expression)
-        measured = np.asarray(expression.layers["measured"], dtype=bool)
-        completed = expression.copy()
-        whole = Visible.of(expression, _LAYER, measured)
-        values = np.empty(expression.shape, dtype=np.float32)
+        if is_raw(adata):
+            completed = self._recipe().values_of(adata, self.completer)
+        else:
+            _check(adata)
+            self._compare(adata)
+            completed = adata.copy()
+        measured = np.asarray(completed.layers["measured"], dtype=bool)
+        whole = Visible.of(completed, _LAYER, measured)
+        values = np.empty(completed.shape, dtype=np.float32)
         for code in whole.slides:
-            values[whole.slide == code] = self.completer.complete(whole.one_slide(int(code)))
+            rows = whole.slide == code
+            values[rows] = self.completer.complete(whole.rows(rows))
         completed.layers[self.name] = values
         return completed
 
     def save(self, folder: Path | str) -> None:
         """Write card and weights into ``folder``, atomically; a study's models look the same."""
-        Model(describe(self.completer), self.completer.state()).save(Path(folder))
+        card = {**describe(self.completer), **on_card(self.recipe)}
+        Model(card, self.completer.state()).save(Path(folder))
+
+    def _recipe(self) -> Recipe:
+        if self.recipe is None:
+            msg = (
+                f"{self.name} does not know over which genes its values are normalised, so it "
+                "cannot complete a raw slide; fit it again on what process returns, or give it an "
+                "expression"
+            )
+            raise ContractError(msg)
+        return self.recipe
+
+    def _compare(self, expression: anndata.AnnData) -> None:
+        """Warn of values that were normalised over other genes than those of the fit."""
+        given = Recipe.of(expression)
+        if self.recipe and given and set(given.genes) != set(self.recipe.genes):
+            _log.warning(
+                "%s: TPM of this expression is over other genes (%d) than that of the fit (%d), "
+                "which shifts its values; complete the raw slides instead",
+                self.name,
+                len(given.genes),
+                len(self.recipe.genes),
+            )
 
 
 class CompleterLibrary:
@@ -137,7 +181,7 @@ def load_completer(folder: Path | str) -> CohortCompleter:
             f"{version}. Fit it again"
         )
         raise InputError(msg)
-    return CohortCompleter(restored(card, dict(model.weights)))
+    return CohortCompleter(restored(card, dict(model.weights)), Recipe.of_card(card))
 
 
 def _parts(
@@ -174,7 +218,7 @@ def _check(expression: anndata.AnnData) -> None:
         for key in keys:
             if key not in held:
                 msg = (
-                    f"expression.{part} has no {key!r}; found {', '.join(map(str, held))}. Make it "
-                    "with process, which writes every layer and column that completion needs"
+                    f"expression.{part} has no {key!r}; found {', '.join(map(str, held))}. Give "
+                    "what process returns, or, to complete, one raw slide as read_slide returns it"
                 )
                 raise ContractError(msg)

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from spared_benchmark.completion import completers
 from spared_benchmark.completion.completer import Completer
+from spared_benchmark.completion.cost import Cost, measured
 from spared_benchmark.completion.masks import Masks
+from spared_benchmark.completion.raw_slide import Recipe, on_card
+from spared_benchmark.completion.score_tables import NO_ASSAY
 from spared_benchmark.completion.setting import Setting
 from spared_benchmark.slides.schema import stamp
-from spared_benchmark.study import CompletionSettings, Split
+from spared_benchmark.study import HEADLINE, CompletionSettings, Regime, Split
 
 if TYPE_CHECKING:
     from spared_benchmark.training.sweep import Training
@@ -35,12 +38,15 @@ class CompletionResult:
         state: What was learnt in ``log_tpm``.
         card: Method, hyper-parameters, genes, seconds and the trials of every space, fit for JSON.
         scores: The tidy table.
+        examples: What ``log_tpm`` values the hidden entries of the first assay of the headline
+            were given, float32 ``(n_hidden,)`` in the order of its mask.
     """
 
     completed: anndata.AnnData
     state: dict[str, NDArray[Any]]
     card: dict[str, Any]
     scores: pd.DataFrame
+    examples: NDArray[np.float32]
 
 
 def run_completer(
@@ -52,8 +58,10 @@ def run_completer(
 ) -> CompletionResult:
     """Fit a completer on train slides, score it under every mask and complete the cohort.
 
-    Every space has its own fit with the same budget. The completed layer always comes from
-    ``log_tpm``; targets in corrected space are made from it by each slide's affine map.
+    Every space has its own fit with the same budget, which serves all regimes: train slides are
+    whole in each, in ``molecular`` at twice the depth of what is then completed. The completed
+    layer always comes from ``log_tpm``; targets in corrected space are made from it by each
+    slide's affine map.
 
     Args:
         name: Of the completer.
@@ -68,22 +76,24 @@ def run_completer(
     """
     masks.check(expression)
     setting = Setting(expression, masks, "log_tpm")
-    completer, seconds = _fitted(name, setting, settings, training)
-    tables = [_scored(completer, seconds, setting)]
+    completer, cost = _fitted(name, setting, settings, training)
+    scored, examples = _scored(completer, cost, setting)
+    tables = [scored]
     trials = _trials(completer, setting)
     if completer.reads_fill:
         tables.append(_scored_as_published(completer, setting))
     if "combat" in settings.spaces:
         corrected = Setting(expression, masks, "combat")
         refitted, taken = _fitted(name, corrected, settings, training)
-        tables.append(_scored(refitted, taken, corrected))
+        tables.append(_scored(refitted, taken, corrected)[0])
         trials += _trials(refitted, corrected)
-    card = {**describe(completer), "seconds": seconds}
+    card = {**describe(completer), **on_card(Recipe.of(expression)), "seconds": cost.seconds}
     return CompletionResult(
         completed=completed_cohort(completer, setting),
         state=completer.state(),
         card={**card, "trials": trials} if trials else card,
         scores=pd.concat(tables, ignore_index=True),
+        examples=examples,
     )
 
 
@@ -139,15 +149,14 @@ def restored(card: Mapping[str, Any], state: Mapping[str, NDArray[Any]]) -> Comp
 
 def _fitted(
     name: str, setting: Setting, settings: CompletionSettings, training: Training
-) -> tuple[Completer, float]:
-    started = time.perf_counter()
-    completer = completers.create(name, size=settings.sizes.get(name, "small"))
+) -> tuple[Completer, Cost]:
     identity = {**training.identity, "space": setting.space}
-    completer.fit(setting.train(), setting.selection(), replace(training, identity=identity))
-    seconds = time.perf_counter() - started
+    with measured() as cost:
+        completer = completers.create(name, size=settings.sizes.get(name, "small"))
+        completer.fit(setting.train(), setting.selection(), replace(training, identity=identity))
     cohort = setting.expression.uns["cohort"]
-    _log.info("%s %s: fitted in %s in %.1f s", cohort, name, setting.space, seconds)
-    return completer, seconds
+    _log.info("%s %s: fitted in %s in %.1f s", cohort, name, setting.space, cost.seconds)
+    return completer, cost
 
 
 def _trials(completer: Completer, setting: Setting) -> list[dict[str, Any]]:
@@ -155,29 +164,56 @@ def _trials(completer: Completer, setting: Setting) -> list[dict[str, Any]]:
     return [{"space": setting.space, **trial} for trial in completer.record.get("trials", ())]
 
 
-def _scored(completer: Completer, fit_seconds: float, setting: Setting) -> pd.DataFrame:
+def _scored(
+    completer: Completer, fit: Cost, setting: Setting
+) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    """Return the scores under every mask, and the values of the headline's first."""
     started = time.perf_counter()
     card = completer.card
-    table = _assays(completer, setting, published=False)
-    seconds = time.perf_counter() - started
-    cohort = setting.expression.uns["cohort"]
+    tables, examples = [], np.empty(0, dtype=np.float32)
+    for regime, fraction in setting.drawings:
+        table, cost, first = _assays(completer, setting, regime, fraction, published=False)
+        examples = first if (regime, fraction) == HEADLINE else examples
+        taken = {
+            "seconds": fit.seconds + cost.seconds,
+            "memory_mb": max(fit.memory_mb, cost.memory_mb),
+        }
+        tables += [table, _cost_rows(taken, regime, fraction)]
+    rows = setting.labelled(pd.concat(tables, ignore_index=True), card.name, card.kind)
+    cohort, seconds = setting.expression.uns["cohort"], time.perf_counter() - started
     _log.info("%s %s: scored in %s in %.1f s", cohort, card.name, setting.space, seconds)
-    rows = setting.labelled(table, card.name, card.kind)
-    taken = setting.seconds(card.name, card.kind, fit_seconds + seconds)
-    return pd.concat([rows, taken], ignore_index=True)
+    return rows, examples
 
 
 def _scored_as_published(completer: Completer, setting: Setting) -> pd.DataFrame:
     # Medians at missing entries tell them apart from hidden ones, and hidden entries entered the
     # medians: a number to compare with printed ones, never to rank.
-    table = _assays(completer, setting, published=True)
-    return setting.labelled(table, f"{completer.card.name} (paper evaluation)", "control")
+    tables = [
+        _assays(completer, setting, regime, fraction, published=True)[0]
+        for regime, fraction in setting.drawings
+        if regime == HEADLINE[0]
+    ]
+    name = f"{completer.card.name} (paper evaluation)"
+    return setting.labelled(pd.concat(tables, ignore_index=True), name, "control")
 
 
-def _assays(completer: Completer, setting: Setting, *, published: bool) -> pd.DataFrame:
-    tables = []
-    for assay in range(setting.masks.assays):
-        hidden = setting.masks.reported(assay)
-        completed = setting.completed(completer, hidden, published=published)
-        tables.append(setting.score(completed, hidden, assay))
-    return pd.concat(tables, ignore_index=True)
+def _assays(
+    completer: Completer, setting: Setting, regime: Regime, fraction: float, *, published: bool
+) -> tuple[pd.DataFrame, Cost, NDArray[np.float32]]:
+    """Return the scores under every mask, what completing took, and the first mask's values."""
+    tables, total = [], Cost(memory_mb=0.0)
+    first = np.empty(0, dtype=np.float32)
+    for assay in setting.assays(regime, fraction):
+        with measured() as cost:
+            completed = setting.completed_in(assay, completer, published=published)
+        total.seconds += cost.seconds
+        total.memory_mb = max(total.memory_mb, cost.memory_mb)
+        tables.append(setting.score(completed, assay))
+        first = first if assay.number else completed[assay.hidden]
+    return pd.concat(tables, ignore_index=True), total, first
+
+
+def _cost_rows(taken: Mapping[str, float], regime: Regime, fraction: float) -> pd.DataFrame:
+    row = {"assay": NO_ASSAY, "split": "", "slide": "", "n": 1}
+    row |= {"regime": regime, "hidden_fraction": fraction}
+    return pd.DataFrame([{**row, "metric": name, "value": value} for name, value in taken.items()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -9,19 +10,20 @@ from typing import Literal
 import anndata
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from spared_benchmark.completion.assay import Assay, of_entries, of_molecules
 from spared_benchmark.completion.completer import Completer
-from spared_benchmark.completion.masks import REGIME, Masks
-from spared_benchmark.completion.score_tables import COLUMNS, NO_ASSAY
+from spared_benchmark.completion.masks import Masks
+from spared_benchmark.completion.score_tables import COLUMNS
+from spared_benchmark.completion.scoring import SCORED_SPLITS, score_assay
+from spared_benchmark.completion.structure_metrics import KnownEntries, TrueStructure
 from spared_benchmark.completion.visible import Selection, Visible
 from spared_benchmark.errors import ContractError
-from spared_benchmark.evaluation.correlation import partial_correlation
-from spared_benchmark.evaluation.metrics import scores
+from spared_benchmark.study import HEADLINE, Regime
+from spared_benchmark.tissue.lattice import neighbour_table
 
 Space = Literal["log_tpm", "combat"]
-SCORED_SPLITS = ("val", "test")
-_METRICS = ("mse", "mae", "pcc_gene")
 # The layer in which missing entries hold medians, by space.
 _FILLED_LAYER: dict[str, str] = {"log_tpm": "median", "combat": "combat"}
 
@@ -80,6 +82,32 @@ class Setting:
         rows = self.split == "val"
         return Selection.of(self.expression, self.space, hidden, rows=rows, fill=self._own_fill())
 
+    @property
+    def drawings(self) -> list[tuple[Regime, float]]:
+        """What is scored in this space: regimes with their shares, the headline first.
+
+        ``combat`` stands beside printed numbers, which know the headline alone.
+        """
+        drawn = [
+            (regime, share) for regime, shares in self.masks.regimes.items() for share in shares
+        ]
+        others = [] if self.space == "combat" else [one for one in drawn if one != HEADLINE]
+        return [HEADLINE, *others]
+
+    def assays(self, regime: Regime, fraction: float) -> Iterator[Assay]:
+        """Yield the assays of a regime at one share.
+
+        Raises:
+            ContractError: When they were not drawn.
+        """
+        for number in range(self.masks.assays):
+            hidden = self.masks.reported(number, regime, fraction)
+            if regime == "molecular":
+                yield of_molecules(self.expression, self.masks.halves[number], hidden, number)
+            else:
+                drawing = (regime, fraction, number)
+                yield of_entries(self.expression, self.space, hidden, drawing)
+
     def completed(
         self,
         completer: Completer,
@@ -88,64 +116,66 @@ class Setting:
         *,
         published: bool = False,
     ) -> NDArray[np.float32]:
-        """Complete each slide of ``splits`` from what is measured and not hidden.
+        """Complete each slide of ``splits`` from what is measured and not ``hidden``.
 
         Args:
             completer: Fitted in this space.
             hidden: Withheld entries ``(n_spots, n_genes)``.
+            splits: As `completed_in`.
+            published: As `completed_in`.
+        """
+        assay = of_entries(self.expression, self.space, hidden, (*HEADLINE, 0))
+        return self.completed_in(assay, completer, splits, published=published)
+
+    def completed_in(
+        self,
+        assay: Assay,
+        completer: Completer,
+        splits: tuple[str, ...] = SCORED_SPLITS,
+        *,
+        published: bool = False,
+    ) -> NDArray[np.float32]:
+        """Complete each slide of ``splits`` from what an assay lets be seen.
+
+        Args:
+            assay: Of this space.
+            completer: Fitted in this space.
             splits: Whose slides; the rest of the result is NaN.
             published: Missing entries hold medians, as in the paper's evaluation.
 
         Returns:
             A value for every entry of those slides, float32 ``(n_spots, n_genes)``.
         """
-        visible = self.measured & ~hidden
         fill = self.fill() if published else self._own_fill()
         completed = np.full(self.expression.shape, np.nan, dtype=np.float32)
         for slide in dict.fromkeys(self.slide[np.isin(self.split, splits)].tolist()):
             rows = self.slide == slide
-            seen = Visible.of(self.expression, self.space, visible, rows=rows, fill=fill)
+            seen = Visible.showing(
+                self.expression,
+                assay.values,
+                assay.visible,
+                assay.library_size,
+                rows=rows,
+                fill=fill,
+            )
             completed[rows] = completer.complete(seen)
         return completed
 
-    def score(
-        self, completed: NDArray[np.float32], hidden: NDArray[np.bool_], assay: int
-    ) -> pd.DataFrame:
-        """Score hidden entries by slide and pooled, each split for itself.
-
-        Returns:
-            Columns ``assay``, ``split``, ``slide``, ``metric``, ``value``, ``n``. ``pcc_net`` is
-            ``pcc_gene`` with the spots' TPM denominator removed: what is not depth alone.
-        """
-        denominator = np.log2(self.expression.obs["tpm_denominator"].to_numpy(dtype=np.float64))
-        frames = []
-        for split in SCORED_SPLITS:
-            rows = self.split == split
-            if not rows.any():
-                continue
-            parts = (self.truth[rows], completed[rows], hidden[rows])
-            table = scores(*parts, self.slide[rows], _METRICS)
-            net = _net_correlation(*parts, self.slide[rows], denominator[rows])
-            both = pd.concat([table, net], ignore_index=True)
-            frames.append(both.assign(assay=assay, split=split))
-        return pd.concat(frames, ignore_index=True)
+    def score(self, completed: NDArray[np.float32], assay: Assay) -> pd.DataFrame:
+        """Score the hidden entries of an assay; see `score_assay`."""
+        return score_assay(
+            assay, completed, self.split, self.slide, lambda name: self._structure(name, assay)
+        )
 
     def labelled(self, table: pd.DataFrame, completer: str, kind: str) -> pd.DataFrame:
-        """Return ``table`` with every column of the tidy table."""
+        """Return a table of scores with every column of the tidy table."""
         return table.assign(
             cohort=str(self.expression.uns["cohort"]),
             protocol=str(self.expression.uns["protocol"]),
             space=self.space,
-            regime=REGIME,
-            hidden_fraction=self.masks.hidden_fraction,
             completer=completer,
             kind=kind,
         )[list(COLUMNS)]
-
-    def seconds(self, completer: str, kind: str, value: float) -> pd.DataFrame:
-        """Return the row that tells how long a completer took."""
-        row = {"assay": NO_ASSAY, "split": "", "slide": "", "metric": "seconds", "n": 1}
-        return self.labelled(pd.DataFrame([{**row, "value": value}]), completer, kind)
 
     def affine(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return slope and shift from ``log_tpm`` to this space ``(n_spots, n_genes)`` each.
@@ -167,27 +197,26 @@ class Setting:
     def _own_fill(self) -> NDArray[np.float32] | None:
         return self.fill() if self.space == "combat" else None
 
+    @cached_property
+    def _structures(self) -> dict[str, TrueStructure]:
+        return {}
+
+    def _structure(self, slide: str, assay: Assay) -> TrueStructure:
+        """Return a slide's true structure; where entries are hidden, it is that of all assays."""
+        shared = assay.regime != "molecular"
+        if shared and slide in self._structures:
+            return self._structures[slide]
+        rows = self.slide == slide
+        obs = self.expression.obs[["array_row", "array_col"]].to_numpy()[rows]
+        lattice = self.expression.uns["lattice"]
+        table = neighbour_table(obs[:, 0], obs[:, 1], np.zeros(len(obs), np.int32), lattice, 1)
+        values = np.where(assay.hidden[rows], assay.truth[rows], assay.values[rows])
+        structure = TrueStructure(KnownEntries(assay.known[rows], table), values)
+        if shared:
+            self._structures[slide] = structure
+        return structure
+
 
 def labels_of(expression: anndata.AnnData, column: str) -> NDArray[np.str_]:
     """Return a column of ``obs`` as plain strings ``(n_spots,)``."""
     return np.asarray(expression.obs[column], dtype=np.str_)
-
-
-def _net_correlation(
-    truth: NDArray[np.float32],
-    completed: NDArray[np.float32],
-    hidden: NDArray[np.bool_],
-    slide: NDArray[np.str_],
-    depth: ArrayLike,
-) -> pd.DataFrame:
-    covariate = np.asarray(depth)
-    rows: list[tuple[str, float, int]] = []
-    for label in dict.fromkeys(slide.tolist()):
-        of = slide == label
-        values = partial_correlation(truth[of], completed[of], covariate[of], hidden[of])
-        defined = values[~np.isnan(values)]
-        rows.append((label, float(defined.mean()) if defined.size else np.nan, defined.size))
-    means = np.array([value for _, value, _ in rows])
-    pooled = float(np.nanmean(means)) if np.isfinite(means).any() else float("nan")
-    rows.append(("", pooled, sum(count for *_, count in rows)))
-    return pd.DataFrame(rows, columns=["slide", "value", "n"]).assign(metric="pcc_net")

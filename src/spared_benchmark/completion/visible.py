@@ -93,24 +93,52 @@ class Visible:
         if layer not in expression.layers:
             msg = f"expression has no layer {layer!r}; it has {', '.join(expression.layers)}"
             raise ContractError(msg)
-        if visible.shape != expression.shape:
-            msg = f"visible has shape {visible.shape}, the expression {expression.shape}"
-            raise ContractError(msg)
+        values = np.asarray(expression.layers[layer], dtype=np.float32)
+        library_size = expression.obs["library_size"].to_numpy(dtype=np.float32)
+        return cls.showing(expression, values, visible, library_size, rows=rows, fill=fill)
+
+    @classmethod
+    def showing(
+        cls,
+        expression: anndata.AnnData,
+        values: NDArray[np.floating],
+        visible: NDArray[np.bool_],
+        library_size: NDArray[np.floating],
+        *,
+        rows: NDArray[np.bool_] | None = None,
+        fill: NDArray[np.float32] | None = None,
+    ) -> Visible:
+        """Take the visible part of values that are no layer; everything else is withheld.
+
+        Args:
+            expression: Tells spots, genes, slides and lattice; none of its values is looked at.
+            values: Of the whole cohort ``(n_spots, n_genes)``.
+            visible: ``(n_spots, n_genes)`` of the whole cohort.
+            library_size: UMI that belong to these values ``(n_spots,)``.
+            rows: The spots to take ``(n_spots,)``; all when not given.
+            fill: See the class; of the whole cohort.
+
+        Raises:
+            ContractError: When a shape differs.
+        """
+        for name, array in (("visible", visible), ("values", values)):
+            if array.shape != expression.shape:
+                msg = f"{name} has shape {array.shape}, the expression {expression.shape}"
+                raise ContractError(msg)
         kept = np.ones(expression.n_obs, dtype=bool) if rows is None else np.asarray(rows)
-        obs = expression.obs.loc[kept]
         shown = np.asarray(visible[kept], dtype=bool)
-        values = np.asarray(expression.layers[layer], dtype=np.float32)[kept]
-        library_size = obs["library_size"].to_numpy(dtype=np.float32, copy=True)
-        library_size[~shown.any(axis=1)] = np.nan
+        known = np.array(library_size[kept], dtype=np.float32)
+        known[~shown.any(axis=1)] = np.nan
         codes = expression.obs["slide"].astype("category").cat.codes.to_numpy(dtype=np.int32)
+        obs = expression.obs
         return cls(
-            values=np.where(shown, values, np.float32(0)),
+            values=np.where(shown, np.asarray(values[kept], dtype=np.float32), np.float32(0)),
             visible=shown,
             slide=codes[kept],
-            array_row=obs["array_row"].to_numpy(dtype=np.int32),
-            array_col=obs["array_col"].to_numpy(dtype=np.int32),
+            array_row=obs["array_row"].to_numpy(dtype=np.int32)[kept],
+            array_col=obs["array_col"].to_numpy(dtype=np.int32)[kept],
             lattice=expression.uns["lattice"],
-            library_size=library_size,
+            library_size=known,
             genes=tuple(expression.var_names),
             fill=None if fill is None else np.asarray(fill[kept], dtype=np.float32),
         )

@@ -4,10 +4,15 @@ A count is drawn around the tissue's true rate; even a method that knew the rate
 log2(TPM+1) by the variance of that draw, given that the count is not zero. The rates of a gene on
 a slide are taken as draws from a mixture on a grid, fitted by EM to all its spots (non-parametric
 maximum likelihood: Kiefer and Wolfowitz 1956; Laird 1978). Duplicated molecules and diffusion make
-real noise larger, so this is a lower bound.
+real noise larger, so this is a lower bound. The depth of a spot is taken as known; where a method
+is not told it (whole spots hidden), what is unknown of log depth adds to what it must miss, and
+the floor lies the farther below what can be reached.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -25,6 +30,11 @@ _GENES_AT_ONCE = 8
 _LARGE_MEAN = 400.0
 _SMALL_MEAN = 1e-4
 _LOG_MEANS = np.linspace(np.log(_SMALL_MEAN), np.log(_LARGE_MEAN), 600)
+_EXPOSURE_NODES = 16
+# A million in 1 TPM: what a count adds to the denominator of its own TPM.
+_OWN = 1e-6
+# A spot in which a gene is nearly alone: the others' share is taken as at least this.
+_LEAST_OTHERS = 1e-3
 
 _Floats = NDArray[np.float64]
 
@@ -48,6 +58,11 @@ def poisson_noise(
 ) -> _Floats:
     """Return the expected sampling variance of log2(TPM+1) of every entry, given a count.
 
+    A count takes part in its own denominator, so expected counts are scaled by the exposure of
+    the spot's other genes, and a value is log2(1 + 1e6 c / (d + c)) with d the others' sum of
+    count / length in units of one count of this gene. A gene that makes up most of a spot has
+    hardly any noise.
+
     Args:
         counts: Molecules ``(n_spots, n_genes)``, zeros included.
         gene_length: ``(n_genes,)``.
@@ -61,6 +76,36 @@ def poisson_noise(
     Raises:
         InputError: For negative counts or lengths and denominators that are not positive.
     """
+    noise: _Floats = thinned_noise(counts, gene_length, tpm_denominator, slide, (1.0,))[0]
+    return noise
+
+
+def thinned_noise(
+    counts: ArrayLike,
+    gene_length: ArrayLike,
+    tpm_denominator: ArrayLike,
+    slide: ArrayLike,
+    shares: Sequence[float],
+) -> _Floats:
+    """Return `poisson_noise` of values at a share of the depth, such as half of the molecules.
+
+    The rates, and what all of a spot's molecules tell of them, are those of the full depth: two
+    halves together tell of a rate what their sum does. What the share changes is the noise around
+    a rate. A spot's share of exposure is taken as the share of molecules.
+
+    Args:
+        counts: See `poisson_noise`: all molecules.
+        gene_length: ``(n_genes,)``.
+        tpm_denominator: ``(n_spots,)``.
+        slide: ``(n_spots,)``.
+        shares: Of the molecules, each above 0 and at most 1.
+
+    Returns:
+        Variances ``(n_shares, n_spots, n_genes)``; one fit of rates serves all shares.
+
+    Raises:
+        InputError: As `poisson_noise`.
+    """
     molecules = np.asarray(counts, dtype=np.float64)
     unit = one_count(gene_length, tpm_denominator)
     if (molecules < 0).any() or not (np.isfinite(unit) & (unit > 0)).all():
@@ -70,15 +115,19 @@ def poisson_noise(
             f"{int((~(np.isfinite(unit) & (unit > 0))).sum())} entries without exposure"
         )
         raise InputError(msg)
-    noise = np.full(molecules.shape, np.nan)
+    noise = np.full((len(shares), *molecules.shape), np.nan)
     if not np.array_equal(molecules, np.floor(molecules)):
         return noise
+    whole = 1.0 / unit
+    exposure = np.maximum(whole - _OWN * molecules, _LEAST_OTHERS * whole)
     labels = np.asarray(slide)
     for label in np.unique(labels):
         of_slide = np.flatnonzero(labels == label)
         for start in range(0, molecules.shape[1], _GENES_AT_ONCE):
-            block = np.ix_(of_slide, np.arange(start, min(start + _GENES_AT_ONCE, unit.shape[1])))
-            noise[block] = _slide_noise(molecules[block].T, 1.0 / unit[block].T).T
+            genes = np.arange(start, min(start + _GENES_AT_ONCE, unit.shape[1]))
+            block = np.ix_(of_slide, genes)
+            found = _slide_noise(molecules[block].T, exposure[block].T, shares)
+            noise[:, of_slide[:, None], genes] = found.transpose(0, 2, 1)
     return noise
 
 
@@ -146,33 +195,44 @@ def ceiling_correlation(
     return pd.DataFrame(rows, columns=["slide", "metric", "value", "n"])
 
 
-def truncated_variance(mean: ArrayLike, exposure: ArrayLike) -> _Floats:
-    """Return Var[log2(1 + C / e)] of Poisson counts C >= 1, summed exactly.
+def truncated_variance(mean: ArrayLike, exposure: ArrayLike, own: float = 0.0) -> _Floats:
+    """Return Var[log2(1 + C / (e + own C))] of Poisson counts C >= 1, summed exactly.
 
     Args:
         mean: Expected count (any shape, at most 400).
         exposure: e = 1 / k, the share of a count that one TPM is worth (broadcast).
+        own: What each count adds to that: 1e-6 for TPM whose denominator leaves this gene out.
     """
     rate = np.asarray(mean, dtype=np.float64)[..., None]
     offset = np.asarray(exposure, dtype=np.float64)[..., None]
-    top = float(rate.max(initial=0.0))
-    numbers = np.arange(1.0, np.ceil(top + 12 * np.sqrt(top) + 30) + 1)
-    logarithm = xlogy(numbers, rate) - rate - gammaln(numbers + 1)
-    weight = np.exp(logarithm - logarithm.max(axis=-1, keepdims=True))
-    weight /= weight.sum(axis=-1, keepdims=True)
-    value = np.log2(1 + numbers / offset)
+    numbers, weight = _truncated_poisson(rate)
+    value = np.log2(1 + numbers / (offset + own * numbers))
     average = (weight * value).sum(axis=-1, keepdims=True)
     variance: _Floats = (weight * (value - average) ** 2).sum(axis=-1)
     return variance
 
 
-def _slide_noise(counts: _Floats, exposure: _Floats) -> _Floats:
-    """Return the noise ``(n_genes, n_spots)`` of some genes of one slide."""
+def _truncated_poisson(rate: _Floats) -> tuple[_Floats, _Floats]:
+    """Return counts from 1 on ``(n,)`` and their probabilities given a count ``(..., n)``."""
+    top = float(rate.max(initial=0.0))
+    numbers = np.arange(1.0, np.ceil(top + 12 * np.sqrt(top) + 30) + 1)
+    logarithm = xlogy(numbers, rate) - rate - gammaln(numbers + 1)
+    weight = np.exp(logarithm - logarithm.max(axis=-1, keepdims=True))
+    weight /= weight.sum(axis=-1, keepdims=True)
+    return numbers, weight
+
+
+def _slide_noise(counts: _Floats, exposure: _Floats, shares: Sequence[float]) -> _Floats:
+    """Return the noise ``(n_shares, n_genes, n_spots)`` of some genes of one slide."""
     rates = _rate_grid(counts, exposure)
     means = exposure[:, :, None] * rates[:, None, :]
     posterior = _posterior(counts, means)
-    noise: _Floats = (posterior * _interpolated_variance(means, exposure)).sum(axis=2)
-    return noise
+    return np.stack(
+        [
+            (posterior * _interpolated_variance(share * means, share * exposure)).sum(axis=2)
+            for share in shares
+        ]
+    )
 
 
 def _rate_grid(counts: _Floats, exposure: _Floats) -> _Floats:
@@ -199,12 +259,29 @@ def _posterior(counts: _Floats, means: _Floats) -> _Floats:
 
 def _interpolated_variance(means: _Floats, exposure: _Floats) -> _Floats:
     """Return `truncated_variance` of ``means`` from a table: summing each would take minutes."""
-    nodes = np.linspace(np.log(exposure.min()) - 1e-9, np.log(exposure.max()) + 1e-9, 8)
-    table = truncated_variance(np.exp(_LOG_MEANS)[:, None], np.exp(nodes)[None, :])
+    log_exposure = np.log(exposure)
+    nodes = np.linspace(log_exposure.min() - 1e-9, log_exposure.max() + 1e-9, _EXPOSURE_NODES)
     place_mean = _place(np.log(means), _LOG_MEANS)
-    place_exposure = np.broadcast_to(_place(np.log(exposure), nodes)[:, :, None], means.shape)
+    place_exposure = np.broadcast_to(_place(log_exposure, nodes)[:, :, None], means.shape)
+    table = _variance_table(np.exp(nodes))
     inside = map_coordinates(table, [place_mean, place_exposure], order=1, mode="nearest")
-    return np.where(means > _LARGE_MEAN, 1 / (means * np.log(2) ** 2), inside)
+    others = exposure[:, :, None] / (exposure[:, :, None] + _OWN * means)
+    return np.where(means > _LARGE_MEAN, others**2 / (means * np.log(2) ** 2), inside)
+
+
+def _variance_table(exposure: _Floats) -> _Floats:
+    """Return `truncated_variance` at the nodes of the table ``(n_means, n_exposures)``."""
+    numbers, weight = _means_of_table()
+    value = np.log2(1 + numbers / (exposure[:, None] + _OWN * numbers))
+    # Moments about a value within the range: the difference of squares loses no digits then.
+    value -= value.mean(axis=1, keepdims=True)
+    variance: _Floats = weight @ (value**2).T - (weight @ value.T) ** 2
+    return np.maximum(variance, 0.0)
+
+
+@cache
+def _means_of_table() -> tuple[_Floats, _Floats]:
+    return _truncated_poisson(np.exp(_LOG_MEANS)[:, None])
 
 
 def _place(values: _Floats, nodes: _Floats) -> _Floats:

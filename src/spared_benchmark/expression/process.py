@@ -30,6 +30,7 @@ from spared_benchmark.expression.assemble import (
     gather_context,
     gather_expression,
 )
+from spared_benchmark.expression.denominators import denominator_genes
 from spared_benchmark.expression.filter import Tally, filter_genes
 from spared_benchmark.expression.gene_names import named_genes
 from spared_benchmark.expression.genes import FilteredGenes, count_slides, with_length
@@ -119,6 +120,7 @@ def process(
         correct_batches(expression, cohort, protocol, published=published)
         add_train_means(expression)
         describe(expression, cohort, code, protocol, settings)
+        expression.uns["filtered_genes"] = denominator_genes(filtered)
         context = gather_context(held, others, expression)
         context.var = filtered.table(others, moran)
     return Processed(

@@ -4,80 +4,136 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from spared_benchmark.completion.methods._spackle_layers import (
+    Layout,
+    Weights,
+    attend,
+    encoder_layer,
+    feed_forward,
+    layer_norm,
+    linear,
+)
+from spared_benchmark.training.dropout import Dropout
 
 
 class SpackleNetwork(nn.Module):
     """Linear in, transformer encoder over the spots of a neighbourhood, linear out.
 
-    Post-norm layers with one head, ReLU and no positional encoding (Ruiz et al. 2025). The first
-    spot of a neighbourhood is its centre.
+    Post-norm layers with one head, ReLU and no positional encoding (Ruiz et al. 2025). It holds
+    the weights; `encode` and `encode_centres` compute, for one network or for several at once.
     """
 
     def __init__(self, genes: int, width: int, ffn: int, layers: int, dropout: float) -> None:
         super().__init__()
+        self.dropout = dropout
         self.embed = nn.Linear(genes, width)
-        stack = [
+        self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(width, 1, ffn, dropout, batch_first=True)
             for _ in range(layers)
-        ]
-        self.layers = nn.ModuleList(stack[:-1])
-        self.last = stack[-1]
+        )
         self.readout = nn.Linear(width, genes)
 
-    def forward(self, expression: Tensor, padding: Tensor) -> Tensor:
-        """Return every spot's completed expression.
+    def weights(self) -> dict[str, Tensor]:
+        """Return its weights as a stack of one copy."""
+        return {name: weight.detach()[None] for name, weight in self.named_parameters()}
 
-        Args:
-            expression: ``(n_neighbourhoods, n_slots, n_genes)``.
-            padding: True where a slot holds no spot ``(n_neighbourhoods, n_slots)``.
-        """
-        hidden = self.embed(expression)
-        for layer in self.layers:
-            hidden = layer(hidden, src_key_padding_mask=padding)
-        completed: Tensor = self.readout(self.last(hidden, src_key_padding_mask=padding))
-        return completed
 
-    def centre(self, embedded: Tensor, padding: Tensor) -> Tensor:
-        """Return the centres' completed expression ``(n_neighbourhoods, n_genes)``.
+def encode(
+    weights: Weights, expression: Tensor, layout: Layout, drop: Dropout, products: torch.dtype
+) -> Tensor:
+    """Return every spot's completed expression ``(n_copies, n_packed, n_genes)``.
 
-        The last layer is computed for the centres alone. In evaluation mode only.
+    Args:
+        weights: Stacked weights of `SpackleNetwork`.
+        expression: Packed spots ``(n_packed, n_genes)``.
+        layout: Where they stand.
+        drop: Dropout of this step.
+        products: Type in which the encoder's products are computed; expression, which spans more
+            than bfloat16 resolves, is read and written in float32.
+    """
+    spots = linear(expression[None], weights, "embed.")
+    with _computing_in(products, spots.device):
+        for number in range(depth(weights)):
+            spots = encoder_layer(spots, weights, f"layers.{number}.", layout, drop)
+    return linear(spots, weights, "readout.")
 
-        Args:
-            embedded: Spots after `embed`, ``(n_neighbourhoods, n_slots, width)``.
-            padding: ``(n_neighbourhoods, n_slots)``.
-        """
-        hidden = embedded
-        for layer in self.layers:
-            hidden = layer(hidden, src_key_padding_mask=padding)
-        last = self.last
-        centre = hidden[:, :1]
-        attended, _ = last.self_attn(
-            centre, hidden, hidden, key_padding_mask=padding, need_weights=False
-        )
-        centre = last.norm1(centre + attended)
-        forward = last.linear2(functional.relu(last.linear1(centre)))
-        completed: Tensor = self.readout(last.norm2(centre + forward))
-        return completed[:, 0]
+
+def encode_centres(
+    weights: Weights, embedded: Tensor, members: Tensor, products: torch.dtype
+) -> Tensor:
+    """Return the completed expression of the first spot of each neighbourhood, without dropout.
+
+    The first layer projects each spot once however many neighbourhoods it lies in; the last is
+    computed for the centres alone.
+
+    Args:
+        weights: Stacked weights of `SpackleNetwork`.
+        embedded: Spots after the first linear map ``(n_copies, n_spots, width)``.
+        members: Rows of ``embedded`` ``(n_neighbourhoods, n_slots)``, −1 for no spot.
+        products: As `encode`.
+
+    Returns:
+        ``(n_copies, n_neighbourhoods, n_genes)``.
+    """
+    drop = Dropout(0.0, None, embedded.device)
+    layout, spots = Layout.of_members(members), embedded
+    last = depth(weights) - 1
+    with _computing_in(products, embedded.device):
+        for number in range(last):
+            spots = encoder_layer(spots, weights, f"layers.{number}.", layout, drop)
+            layout = Layout.packed(members >= 0)
+        spots = _centres(spots, weights, f"layers.{last}.", layout, drop)
+    return linear(spots, weights, "readout.")
+
+
+def _centres(spots: Tensor, weights: Weights, name: str, layout: Layout, drop: Dropout) -> Tensor:
+    """Return an encoder layer's output for the first slots ``(n_copies, n_neighbourhoods, c)``."""
+    projected = layout.lay_out(linear(spots, weights, name + "self_attn.in_proj_"))
+    queries, keys, values = projected.chunk(3, dim=-1)
+    attended = attend(queries[:, :1], keys, values, layout.present, drop)
+    attended = attended.reshape(spots.shape[0], -1, spots.shape[2])
+    before = layout.lay_out(spots)[:, 0].reshape(attended.shape)
+    update = linear(attended, weights, name + "self_attn.out_proj.")
+    middle = layer_norm(before + update, weights, name + "norm1.")
+    update = feed_forward(middle, weights, name, drop)
+    return layer_norm(middle + update, weights, name + "norm2.")
 
 
 def complete_centres(
-    network: SpackleNetwork, expression: Tensor, members: Tensor, batch_size: int = 512
+    weights: Weights,
+    expression: Tensor,
+    members: Tensor,
+    products: torch.dtype = torch.float32,
+    batch_size: int | None = None,
 ) -> Tensor:
     """Return the completed expression of the first spot of each neighbourhood.
 
-    Each spot is embedded once however many neighbourhoods it lies in.
-
     Args:
-        network: In evaluation mode.
+        weights: Stacked weights of `SpackleNetwork`.
         expression: Input of all spots ``(n_spots, n_genes)``.
         members: Rows of ``expression`` ``(n_neighbourhoods, n_slots)``, −1 for no spot.
-        batch_size: Neighbourhoods at once; the result does not depend on it.
+        products: As `encode`.
+        batch_size: Neighbourhoods at once, over all copies; the result does not depend on it.
+            When not given, what stays in the cache of a CPU, or keeps a larger device busy.
+
+    Returns:
+        ``(n_copies, n_neighbourhoods, n_genes)``.
     """
     with torch.inference_mode():
-        embedded = network.embed(expression)
+        embedded = linear(expression[None], weights, "embed.")
+        size = batch_size or (256 if embedded.device.type == "cpu" else 16384)
         parts = [
-            network.centre(embedded[part.clamp(min=0)], part < 0)
-            for part in torch.split(members, batch_size)
+            encode_centres(weights, embedded, part, products)
+            for part in torch.split(members, max(1, size // embedded.shape[0]))
         ]
-    return torch.cat(parts) if parts else expression[:0]
+        return torch.cat(parts, dim=1)
+
+
+def depth(weights: Weights) -> int:
+    """Return the number of encoder layers of stacked weights."""
+    return sum(name.endswith("norm1.weight") for name in weights)
+
+
+def _computing_in(products: torch.dtype, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=products == torch.bfloat16)

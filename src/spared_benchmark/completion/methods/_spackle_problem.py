@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from spared_benchmark.completion.methods._spackle_network import SpackleNetwork, complete_centres
+from spared_benchmark.completion.methods._spackle_layers import Layout, Weights
+from spared_benchmark.completion.methods._spackle_network import (
+    SpackleNetwork,
+    complete_centres,
+    encode,
+)
+from spared_benchmark.training.dropout import Dropout
+
+# What a CPU computes at once stays in its cache: spots, and spots times copies.
+_SPOTS_AT_ONCE, _ROWS_AT_ONCE = 1216, 4864
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,11 +29,13 @@ class TrainData:
         complete: Measured values with medians elsewhere ``(n_spots, n_genes)``.
         measured: ``(n_spots, n_genes)``.
         members: Each spot and its neighbours, −1 padded ``(n_spots, n_slots)``.
+        hide: Probability that a measured entry of each gene is hidden ``(n_genes,)``.
     """
 
     complete: Tensor
     measured: Tensor
     members: Tensor
+    hide: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +55,32 @@ class ValidationData:
     truth: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Neighbourhoods:
+    """One batch.
+
+    Attributes:
+        members: Rows of the spots that attend to one another, −1 padded ``(n_sets, n_slots)``.
+        hidden: Entries set to 0 ``(n_sets, n_slots, n_genes)``.
+        entries: How many entries the loss is the mean over ``()``.
+    """
+
+    members: Tensor
+    hidden: Tensor
+    entries: Tensor
+
+
 class SpackleProblem:
-    """MSE on the complete matrix of a neighbourhood with 30 % of its measured entries hidden."""
+    """Squared error of neighbourhoods some of whose measured entries are hidden.
+
+    Args:
+        network: What is trained.
+        train: On the network's device.
+        validation: On the network's device.
+        batch_size: Neighbourhoods of one step.
+        loss_over: The mean is over the ``complete`` matrix (the paper) or ``measured`` entries.
+        products: Type in which the encoder's products are computed.
+    """
 
     def __init__(
         self,
@@ -51,11 +88,12 @@ class SpackleProblem:
         train: TrainData,
         validation: ValidationData,
         batch_size: int,
-        hidden_fraction: float,
+        loss_over: Literal["complete", "measured"] = "complete",
+        products: torch.dtype = torch.float32,
     ) -> None:
         self.network, self.train, self.validation = network, train, validation
         self.batch_size = min(batch_size, train.members.shape[0])
-        self.hidden_fraction = hidden_fraction
+        self.loss_over, self.products = loss_over, products
 
     @property
     def module(self) -> SpackleNetwork:
@@ -67,28 +105,75 @@ class SpackleProblem:
         """Neighbourhoods of one step; each is one view of its centre."""
         return self.batch_size
 
-    def loss(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the mean squared error over all spots and genes of a batch, padding left out."""
+    def draw(self, generator: torch.Generator) -> Neighbourhoods:
+        """Return random neighbourhoods with entries hidden in each of their slots."""
         rows = torch.randperm(self.train.members.shape[0], generator=generator)[: self.batch_size]
-        members = self.train.members[rows.to(self.train.members.device)]
-        present = members >= 0
-        slots = members.clamp(min=0)
-        target = self.train.complete[slots]
-        hidden = self.train.measured[slots] & self._drawn(target, generator)
-        completed = self.network(target.masked_fill(hidden, 0.0), ~present)
-        errors = (completed - target).square().mean(dim=2)
-        return {"loss": (errors * present).sum() / present.sum()}
+        members = self._sets(self.train.members[rows.to(self.train.members.device)])
+        present = (members >= 0)[..., None]
+        measured = self.train.measured[members.clamp(min=0)] & present
+        counted = measured if self.loss_over == "measured" else present.expand_as(measured)
+        hidden = measured & (self._uniform(measured.shape, generator) < self.train.hide)
+        return Neighbourhoods(members, hidden, counted.sum())
+
+    def parts(
+        self, weights: Weights, batch: Neighbourhoods, noise: Sequence[int]
+    ) -> Iterator[dict[str, Tensor]]:
+        """Yield the mean squared error, padding left out, of a few neighbourhoods at a time."""
+        device = batch.members.device
+        drop = Dropout(self.network.dropout, noise, device)
+        sets, slots = batch.members.shape
+        spots = min(_SPOTS_AT_ONCE, _ROWS_AT_ONCE // len(noise or (0,)))
+        at_once = max(1, spots // slots) if device.type == "cpu" else sets
+        pieces = (batch.members.split(at_once), batch.hidden.split(at_once))
+        for members, hidden in zip(*pieces, strict=True):
+            layout = Layout.packed(members >= 0)
+            rows, blank = members.flatten(), hidden.flatten(0, 1)
+            if layout.places is not None:
+                rows, blank = rows[layout.places], blank[layout.places]
+            target = self.train.complete[rows]
+            given = target.masked_fill(blank, 0.0)
+            errors = encode(weights, given, layout, drop, self.products) - target
+            if self.loss_over == "measured":
+                errors = errors * self.train.measured[rows]
+            yield {"loss": errors.square().sum(dim=(1, 2)) / batch.entries}
+
+    def loss(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the mean squared error of one batch for the network itself."""
+        batch = self.draw(generator)
+        noise = [int(torch.randint(2**62, (), generator=generator))] if self.training else None
+        weights = {name: weight[None] for name, weight in self.network.named_parameters()}
+        parts = [part["loss"][0] for part in self.parts(weights, batch, noise or ())]
+        return {"loss": torch.stack(parts).sum()}
+
+    @property
+    def training(self) -> bool:
+        """Whether units are dropped."""
+        return self.network.training
+
+    def validations(self, weights: Weights) -> dict[str, Tensor]:
+        """Return ``val_mse`` over hidden entries of centre spots, filled as in use."""
+        completed = complete_centres(
+            weights, self.validation.expression, self.validation.members, self.products
+        )
+        return {"val_mse": self._errors(completed)}
 
     def validate(self) -> dict[str, float]:
-        """Return ``val_mse`` over hidden entries of centre spots, filled as in use."""
-        judged = self.validation
-        completed = complete_centres(self.network, judged.expression, judged.members)
-        errors = (completed - judged.truth)[judged.hidden].square()
-        return {"val_mse": float(errors.mean())}
+        """Return ``val_mse`` of the network itself."""
+        return {"val_mse": float(self.validations(self.network.weights())["val_mse"][0])}
 
-    def _drawn(self, like: Tensor, generator: torch.Generator) -> Tensor:
+    def _errors(self, completed: Tensor) -> Tensor:
+        """Return each copy's mean squared error over the judged entries of the first rows."""
+        rows = completed.shape[1]
+        hidden, truth = self.validation.hidden[:rows], self.validation.truth[:rows]
+        return (completed - truth)[:, hidden].square().mean(dim=1)
+
+    def _sets(self, members: Tensor) -> Tensor:
+        """Return the spots that attend to one another: those of each neighbourhood."""
+        return members
+
+    def _uniform(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         # Millions of draws per step belong on the device; the CPU generator only seeds them.
+        device = self.train.complete.device
         seed = int(torch.randint(2**62, (), generator=generator))
-        on_device = torch.Generator(like.device).manual_seed(seed)
-        drawn = torch.rand(like.shape, generator=on_device, device=like.device)
-        return drawn < self.hidden_fraction
+        on_device = torch.Generator(device).manual_seed(seed)
+        return torch.rand(shape, generator=on_device, device=device)

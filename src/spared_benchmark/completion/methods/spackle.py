@@ -22,20 +22,39 @@ from spared_benchmark.completion.methods._spackle_problem import (
     ValidationData,
 )
 from spared_benchmark.completion.visible import Selection, Visible
-from spared_benchmark.errors import InputError
+from spared_benchmark.errors import ConfigurationError, InputError, nearest
 from spared_benchmark.registry import Card
-from spared_benchmark.training.sweep import sweep
+from spared_benchmark.study import Size
+from spared_benchmark.training.precision import product_type
+from spared_benchmark.training.stacked import stacked_sweep
 
 if TYPE_CHECKING:
     from spared_benchmark.training.sweep import Training
+
+_ALLOWED: dict[str, tuple[str, ...]] = {
+    "hiding": ("measured", "published"),
+    "loss": ("complete", "measured"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
 
 
 class Spackle(Completer):
     """Centre spot and its neighbours within two lattice steps, completed together.
 
-    Training: the median-completed matrix with 30 % of the measured entries set to 0, drawn anew
+    Training: the median-completed matrix with some of the measured entries set to 0, drawn anew
     every step; loss over all spots of the neighbourhood and all genes. Completion: everything not
-    visible is 0, or what the slide's ``fill`` holds in the paper's own evaluation.
+    visible is 0, or what the slide's ``fill`` holds in the paper's own evaluation. All learning
+    rates are trained as one program.
+
+    The paper's budget is 10,000 steps of 256 neighbourhoods, ten learning rates evenly spaced in
+    logarithm from 1e-5 to 1e-2, seed 42.
+
+    Hyper-parameters: ``hops`` of the neighbourhood; ``median_hops`` of the pre-completion;
+    ``hidden_fraction`` of the measured entries (``hiding: measured``) or, as in the released
+    code, of all entries (``hiding: published``: the probability is the fraction over the share of
+    train spots where the gene is visible, at most 1); ``loss`` over the ``complete`` matrix or
+    ``measured`` entries only; ``precision`` of the encoder's products, where ``auto`` is bfloat16
+    on devices that multiply it natively.
     """
 
     card: ClassVar[Card] = Card(
@@ -43,13 +62,15 @@ class Spackle(Completer):
         label="SpaCKLE",
         summary="Transformer encoder over a spot and its neighbours within two lattice steps.",
         source="Ruiz et al. 2025, Completing Spatial Transcriptomics Data for Gene Expression "
-        "Prediction Benchmarking, section 4",
+        "Prediction Benchmarking, section 4; there trained for 10,000 steps of 256 at each of ten "
+        "learning rates from 1e-5 to 1e-2",
         year=2024,
         uses=frozenset({"genes", "space"}),
+        version=2,
         sizes={
-            "paper": {"width": 128, "ffn": 2048},
-            "small": {"width": 128, "ffn": 512},
-            "tiny": {"width": 32, "ffn": 64},
+            "paper": {"width": 128, "ffn": 2048, "precision": "auto"},
+            "small": {"width": 128, "ffn": 512, "precision": "auto"},
+            "tiny": {"width": 32, "ffn": 64, "precision": "float32"},
         },
         trained=True,
         exemptions=frozenset({"constant_gene"}),
@@ -58,10 +79,23 @@ class Spackle(Completer):
         "hops": 2,
         "median_hops": 4,
         "hidden_fraction": 0.3,
+        "hiding": "measured",
+        "loss": "complete",
         "layers": 2,
         "dropout": 0.1,
     }
     reads_fill: ClassVar[bool] = True
+
+    def __init__(self, size: Size = "small", **settings: Any) -> None:
+        super().__init__(size, **settings)
+        for key, allowed in _ALLOWED.items():
+            found = self.settings.get(key, allowed[0])
+            if found not in allowed:
+                msg = (
+                    f"{self.card.name}: {key} is {found!r}{nearest(str(found), allowed)}; "
+                    f"allowed: {', '.join(allowed)}"
+                )
+                raise ConfigurationError(msg)
 
     def _fit(self, train: Visible, selection: Selection, training: Training) -> None:
         device = torch.device(training.device)
@@ -70,9 +104,7 @@ class Spackle(Completer):
 
         def make(seed: int) -> SpackleProblem:  # noqa: ARG001 - the sweep seeds torch before
             network = self._network().to(device)
-            batch_size = training.budget.batch_size
-            fraction = self.settings["hidden_fraction"]
-            return SpackleProblem(network, train_data, validation, batch_size, fraction)
+            return self._problem(network, train_data, validation, training.budget.batch_size)
 
         identity = {
             **training.identity,
@@ -82,19 +114,21 @@ class Spackle(Completer):
             "train": train.digest(),
             "selection": selection.digest(),
         }
-        result = sweep(make, dataclasses.replace(training, identity=identity))
+        result = stacked_sweep(make, dataclasses.replace(training, identity=identity))
         self.network = self._network().to(device).eval()
         self.network.load_state_dict(result.state)
-        self.record = {"trials": [trial.summary() for trial in result.trials]}
+        products = str(self._products(device)).removeprefix("torch.")
+        trials = [trial.summary() for trial in result.trials]
+        self.record = {"products": products, "trials": trials}
 
     def _complete(self, slide: Visible) -> NDArray[np.floating]:
         device = next(self.network.parameters()).device
         expression = torch.from_numpy(slide.filled).to(device)
-        members = _members(slide, self.settings["hops"], device)
-        completed: NDArray[np.float32] = (
-            complete_centres(self.network, expression, members).cpu().numpy()
-        )
-        return completed
+        members = self._members(slide, device)
+        products = self._products(device)
+        completed = complete_centres(self.network.weights(), expression, members, products)[0]
+        values: NDArray[np.float32] = completed.cpu().numpy()
+        return values
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the network's weights by name."""
@@ -117,6 +151,20 @@ class Spackle(Completer):
             dropout=setting["dropout"],
         )
 
+    def _problem(
+        self,
+        network: SpackleNetwork,
+        train: TrainData,
+        validation: ValidationData,
+        batch_size: int,
+    ) -> SpackleProblem:
+        products = self._products(train.complete.device)
+        over = self.settings["loss"]
+        return SpackleProblem(network, train, validation, batch_size, over, products)
+
+    def _products(self, device: torch.device) -> torch.dtype:
+        return product_type(self.settings["precision"], device)
+
     def _train_data(self, train: Visible, device: torch.device) -> TrainData:
         if train.fill is None:
             complete = median_completed(train, self.settings["median_hops"])
@@ -125,25 +173,46 @@ class Spackle(Completer):
         return TrainData(
             complete=torch.from_numpy(complete).to(device),
             measured=torch.from_numpy(train.visible).to(device),
-            members=_members(train, self.settings["hops"], device),
+            members=self._members(train, device),
+            hide=torch.from_numpy(self._hiding(train)).to(device),
         )
 
+    def _hiding(self, train: Visible) -> NDArray[np.float32]:
+        """Return the probability that a measured entry of each gene is hidden ``(n_genes,)``."""
+        fraction = self.settings["hidden_fraction"]
+        hide = np.full(len(train.genes), fraction, dtype=np.float32)
+        if self.settings["hiding"] == "published":
+            share = train.visible.mean(axis=0)
+            hide = np.minimum(hide / np.maximum(share, 1 / train.n_spots), 1).astype(np.float32)
+        return hide
+
     def _validation_data(self, selection: Selection, device: torch.device) -> ValidationData:
-        judged = np.flatnonzero(selection.hidden.any(axis=1))
-        if judged.size == 0:
-            msg = "spackle: no entry is hidden for selection; give val slides with measured entries"
+        if not selection.hidden.any():
+            msg = (
+                f"{self.card.name}: no entry is hidden for selection; give val slides with "
+                "measured entries"
+            )
             raise InputError(msg)
-        members = _members(selection.visible, self.settings["hops"], device)
+        judged = self._judged_rows(selection)
+        members = self._members(selection.visible, device)
         return ValidationData(
-            expression=torch.from_numpy(selection.visible.filled).to(device),
+            expression=torch.from_numpy(self._judged_input(selection)).to(device),
             members=members[torch.from_numpy(judged).to(device)],
             hidden=torch.from_numpy(selection.hidden[judged]).to(device),
             truth=torch.from_numpy(selection.truth[judged]).to(device),
         )
 
+    def _judged_rows(self, selection: Selection) -> NDArray[np.intp]:
+        """Return the val spots that are completed to be judged."""
+        return np.flatnonzero(selection.hidden.any(axis=1))
 
-def _members(given: Visible, hops: int, device: torch.device) -> torch.Tensor:
-    """Return each spot and its neighbours ``(n_spots, 1 + k)``, −1 padded."""
-    itself = np.arange(given.n_spots)[:, None]
-    members = np.concatenate([itself, given.neighbours(hops)], axis=1).astype(np.int64)
-    return torch.from_numpy(members).to(device)
+    def _judged_input(self, selection: Selection) -> NDArray[np.float32]:
+        """Return what is given of the val slides ``(n_spots, n_genes)``: as in use."""
+        return selection.visible.filled
+
+    def _members(self, given: Visible, device: torch.device) -> torch.Tensor:
+        """Return each spot and its neighbours ``(n_spots, 1 + k)``, −1 padded."""
+        itself = np.arange(given.n_spots)[:, None]
+        table = given.neighbours(self.settings["hops"])
+        members = np.concatenate([itself, table], axis=1).astype(np.int64)
+        return torch.from_numpy(members).to(device)

@@ -1,0 +1,1 @@
+"""Ways of hiding entries, one per file."""
