@@ -46,6 +46,18 @@ def test_completion_shows_every_completer_best_first(results: dict[str, pd.DataF
     assert figure._supxlabel.get_text().startswith("MSE of hidden entries, (log")
 
 
+def test_completion_shows_the_headline_of_several_regimes(
+    results: dict[str, pd.DataFrame],
+) -> None:
+    scores = results["completion_scores"]
+    other = scores.assign(hidden_fraction=0.1, value=scores["value"] + 7)
+    both = pd.concat([other, scores], ignore_index=True)
+    drawn, alone = (_shown(completion_dots(one))[0] for one in (both, scores))
+    assert _points(drawn) == _points(alone)
+    ten = _shown(completion_dots(both, hidden_fraction=0.1))[0]
+    assert _points(ten) != _points(alone)
+
+
 def test_prediction_shows_every_target_and_marks_raw_at_the_border(
     results: dict[str, pd.DataFrame],
 ) -> None:

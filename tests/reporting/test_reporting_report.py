@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from spared_benchmark.errors import ContractError
-from spared_benchmark.reporting import report
+from spared_benchmark.reporting import regimes, report, tables
 from spared_benchmark.reporting.figures import style
 from spared_benchmark.reporting.figures.cohorts import cohort_overview
 from spared_benchmark.study import Study
@@ -177,3 +177,62 @@ def test_wrong_names_and_bytes_are_refused(study: Study, results: dict[str, pd.D
         ContractError, match="figure 'maps:VLO' is not a PNG: it begins with b'GIF8"
     ):
         report.render(study, results, {"maps:VLO": b"GIF89a.."})
+
+
+def _with_regimes(scores: pd.DataFrame) -> pd.DataFrame:
+    """The same scores, a little worse, under two further ways of hiding and a smaller share."""
+    further = [
+        scores[scores["space"] == "log_tpm"].assign(
+            regime=regime,
+            hidden_fraction=share,
+            value=lambda rows, factor=factor: rows["value"] * factor,
+        )
+        for regime, share, factor in (
+            ("entries", 0.1, 0.9),
+            ("blocks", 0.3, 1.2),
+            ("molecular", 0.5, 1.3),
+        )
+    ]
+    # The smaller share comes first: what is read first must not hang on the order of rows.
+    return pd.concat([*further, scores], ignore_index=True)
+
+
+def test_random_entries_at_thirty_per_cent_are_read_first(
+    study: Study, results: dict[str, pd.DataFrame]
+) -> None:
+    scores = _with_regimes(results["completion_scores"])
+    blocks = report.completion_blocks(tables.completion_summary(scores))
+    first, every, *others = blocks
+    assert first.title == "entries, 30 % hidden, log2(TPM+1)"
+    assert every.title == "Every way of hiding, log2(TPM+1)"
+    assert [block.folded for block in blocks] == [False, False, *[True] * len(others)]
+    assert len(others) == 4
+    plain = report.render(study, results, {})
+    text = _Page(report.render(study, {**results, "completion_scores": scores}, {})).text
+    sentence = re.search(r"On the test slides the best completer is [^;]*;", _Page(plain).text)
+    assert sentence is not None
+    assert sentence.group() in text
+
+
+def test_every_regime_stands_beside_the_others(results: dict[str, pd.DataFrame]) -> None:
+    summary = tables.completion_summary(_with_regimes(results["completion_scores"]))
+    own = summary[(summary["cohort"] == "VLO") & (summary["space"] == "log_tpm")]
+    grid = regimes.regime_grid(own, "VLO")
+    drawn = ["entries, 10 %", "entries, 30 %", "blocks, 30 %", "molecular, 50 % of molecules"]
+    assert [column.label for column in grid.columns] == ["Completer", *drawn]
+    methods, aside = grid.groups
+    assert (methods.aside, aside.aside) == (False, True)
+    spackle = next(row for row in methods.rows if row[0].text == "spackle")
+    assert [cell.best for cell in spackle] == [False, True, True, True, True]
+    thirty, blocks = float(spackle[2].sort), float(spackle[3].sort)
+    assert blocks == pytest.approx(1.2 * thirty)
+    assert "of the reducible error removed" in spackle[2].title
+    lost = own[~((own["completer"] == "spackle") & (own["regime"] == "blocks"))]
+    methods, _ = regimes.regime_grid(lost, "VLO").groups
+    spackle = next(row for row in methods.rows if row[0].text == "spackle")
+    assert spackle[3].title == "Not scored under this regime"
+
+
+def test_one_regime_alone_needs_no_table_of_regimes(results: dict[str, pd.DataFrame]) -> None:
+    blocks = report.completion_blocks(tables.completion_summary(results["completion_scores"]))
+    assert [block.title for block in blocks if "Every way" in block.title] == []

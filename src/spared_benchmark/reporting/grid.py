@@ -85,7 +85,7 @@ def completion_grid(summary: pd.DataFrame, caption: str) -> Grid:
         ENTRIES,
         GENES,
         Column("assays", "Times that other entries were hidden; ± is their standard deviation"),
-        Column("seconds", "Fit and scoring together, on the machine that ran it"),
+        Column("seconds", "Fit, and completion in all assays, on the machine that ran it"),
     )
 
     def cells(row: pd.Series) -> tuple[Cell, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spared_benchmark.errors import ContractError
+from spared_benchmark.reporting.completion_captions import COMPLETION_CAPTIONS
 
 CAPTIONS = {
     "cohorts": "Spots per split, and the share of entries without a count among all measured genes "
@@ -19,6 +20,7 @@ CAPTIONS = {
     "the axis, with the number.",
     "maps": "Genes on the tissue, one scale per row. Grey: no count was measured.",
     "overlay": "",
+    **COMPLETION_CAPTIONS,
 }
 STAGE_CAPTIONS = {
     "spots": "Spots kept. Every spot in tissue with its fate, and the total counts that decided "

@@ -11,7 +11,15 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from spared_benchmark.errors import ContractError, nearest
-from spared_benchmark.reporting import grid, headline, pictures, schemas, tables, warnings
+from spared_benchmark.reporting import (
+    grid,
+    headline,
+    pictures,
+    regimes,
+    schemas,
+    tables,
+    warnings,
+)
 from spared_benchmark.reporting.grid import Grid
 from spared_benchmark.study import Cohort, ReportSettings, Study
 
@@ -49,7 +57,9 @@ def render(
         study: What was run.
         results: Collected tables by name (`schemas.SCHEMAS`); absent or empty ones are named as
             missing.
-        figures: PNG bytes by name: ``cohorts``, ``completion``, ``prediction``, ``maps:<cohort>``,
+        figures: PNG bytes by name: ``cohorts``, ``completion``, ``completion_errors``,
+            ``completion_shares``, ``completion_regimes``, ``hidden_maps:<cohort>``,
+            ``hidden_scatter:<cohort>``, ``prediction``, ``maps:<cohort>``,
             ``overlay:<cohort>/<slide>``, ``stage:<stage>:<cohort>`` (a cohort's processing);
             ``<section>:<anything>`` stands in that section.
         cohorts: Definitions by code: titles, licences, citations.
@@ -98,14 +108,16 @@ def render(
 
 
 def completion_blocks(summary: pd.DataFrame) -> list[Block]:
-    """Return the completion tables, ``log_tpm`` with random entries first and unfolded."""
+    """Return the completion tables: the headline unfolded, all regimes side by side, each alone."""
     if summary.empty:
         return []
     keys = ["space", "regime", "hidden_fraction"]
+    leading = _leading_completion(summary).iloc[0]
+    first = tuple(leading[key] for key in keys)
     blocks = []
     for (space, regime, fraction), rows in summary.groupby(keys, sort=False):
-        hidden = f"{100 * float(str(fraction)):g} % hidden"
-        title = f"{regime}, {hidden}, {SPACES.get(str(space), space)}"
+        hidden = regimes.drawing_words(str(regime), float(str(fraction)))
+        title = f"{hidden} hidden, {SPACES.get(str(space), space)}"
         note = (
             "The paper's way: entries are hidden in the finished batch-corrected layer, missing "
             "ones hold medians. For comparison with printed numbers only."
@@ -116,8 +128,9 @@ def completion_blocks(summary: pd.DataFrame) -> list[Block]:
             grid.completion_grid(own, f"{code}: {_split(own)}")
             for code, own in rows.groupby("cohort", sort=False)
         )
-        blocks.append(Block(title, note, grids, (space, regime) != ("log_tpm", "entries")))
-    return sorted(blocks, key=lambda block: block.folded)
+        blocks.append(Block(title, note, grids, (space, regime, fraction) != first))
+    blocks.sort(key=lambda block: block.folded)
+    return [*blocks[:1], *_regime_block(summary, str(leading["space"])), *blocks[1:]]
 
 
 def prediction_blocks(summary: pd.DataFrame, first: str) -> list[Block]:
@@ -150,6 +163,18 @@ def _checked(results: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     }
 
 
+def _regime_block(summary: pd.DataFrame, space: str) -> list[Block]:
+    rows = _rows(summary, space=space)
+    if regimes.drawings_of(rows) < 2:
+        return []
+    grids = tuple(
+        regimes.regime_grid(own, f"{code}: {_split(own)}")
+        for code, own in rows.groupby("cohort", sort=False)
+    )
+    note = "MSE; columns hide other entries, so they are not comparable with one another."
+    return [Block(f"Every way of hiding, {SPACES.get(space, space)}", note, grids, folded=False)]
+
+
 def _cohort_grids(
     wide: pd.DataFrame, ingestion: pd.DataFrame, cohorts: Mapping[str, Cohort]
 ) -> list[Grid]:
@@ -170,18 +195,12 @@ def _target_grid(summary: pd.DataFrame, space: str) -> Grid | None:
 
 
 def _leading_completion(summary: pd.DataFrame) -> pd.DataFrame:
-    rows = _rows(summary, space=_first(summary, "log_tpm"), regime=_first_regime(summary))
-    return rows[rows["hidden_fraction"] == rows["hidden_fraction"].iloc[0]] if len(rows) else rows
+    return tables.headline(_rows(summary, space=_first(summary, "log_tpm")))
 
 
 def _first(summary: pd.DataFrame, preferred: str) -> str:
     spaces = list(summary["space"].unique()) if len(summary) else []
     return preferred if preferred in spaces or not spaces else str(spaces[0])
-
-
-def _first_regime(summary: pd.DataFrame) -> str:
-    regimes = list(summary["regime"].unique()) if len(summary) else []
-    return "entries" if "entries" in regimes or not regimes else str(regimes[0])
 
 
 def _rows(summary: pd.DataFrame, **values: str) -> pd.DataFrame:

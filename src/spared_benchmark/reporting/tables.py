@@ -9,6 +9,7 @@ import pandas as pd
 from spared_benchmark.errors import ContractError, nearest
 from spared_benchmark.reporting import schemas
 from spared_benchmark.reporting.schemas import KINDS, Schema
+from spared_benchmark.study import HEADLINE
 
 CORRELATIONS = ("pcc_gene", "pcc_net")
 BASELINE = "slide_gene_mean"
@@ -149,6 +150,21 @@ def best_of(summary: pd.DataFrame, kinds: Sequence[str] = ("method",)) -> pd.Ser
         return None
     rows = summary[summary["kind"].isin(kinds) & summary["mse"].notna()]
     return None if rows.empty else rows.iloc[int(rows["mse"].to_numpy().argmin())]
+
+
+def headline(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the regime and share to read first: random entries at 30 %.
+
+    Of the first regime and share in the table where these were not scored.
+
+    Args:
+        rows: Completion scores or a summary of them.
+    """
+    if rows.empty:
+        return rows
+    drawn = list(zip(rows["regime"], rows["hidden_fraction"], strict=True))
+    regime, share = HEADLINE if HEADLINE in drawn else drawn[0]
+    return rows[(rows["regime"] == regime) & (rows["hidden_fraction"] == share)]
 
 
 def _of_cohort(table: pd.DataFrame, schema: Schema, cohort: str) -> pd.DataFrame:

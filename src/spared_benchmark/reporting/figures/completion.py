@@ -13,7 +13,7 @@ from spared_benchmark.reporting.figures import dots, style
 def completion_dots(
     scores: pd.DataFrame,
     space: str = "log_tpm",
-    regime: str = "entries",
+    regime: str | None = None,
     hidden_fraction: float | None = None,
 ) -> Figure:
     """Draw the error of every completer: small dots are assays, large dots their mean.
@@ -23,13 +23,13 @@ def completion_dots(
     Args:
         scores: Tidy completion scores.
         space: ``log_tpm`` or ``combat``.
-        regime: How the entries were hidden.
-        hidden_fraction: Share of measured entries hidden; the first in the table when not given.
+        regime: How the entries were hidden; the one to read first when not given.
+        hidden_fraction: Share of measured entries hidden; the one to read first when not given.
     """
-    chosen = scores[(scores["space"] == space) & (scores["regime"] == regime)]
-    if len(chosen):
-        fraction = chosen["hidden_fraction"].iloc[0] if hidden_fraction is None else hidden_fraction
-        chosen = chosen[chosen["hidden_fraction"] == fraction]
+    chosen = scores[scores["space"] == space]
+    for column, wanted in (("regime", regime), ("hidden_fraction", hidden_fraction)):
+        chosen = chosen if wanted is None else chosen[chosen[column] == wanted]
+    chosen = tables.headline(chosen)
     summary = tables.completion_summary(chosen)
     shown = summary[summary["mse"].notna()] if len(summary) else summary
     cohorts = tables.in_order(shown["cohort"]) if len(shown) else []
