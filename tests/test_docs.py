@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import spared_benchmark as sb
+from spared_benchmark.completion import completers
 from spared_benchmark.errors import ConfigurationError
 from spared_benchmark.simulation import simulate_slide, simulated_gene_lengths, write_slide
 from spared_benchmark.study import Cohort
@@ -22,7 +23,7 @@ def test_links_resolve(page):
 
 
 def test_the_library_example_of_the_readme_runs(tmp_path, monkeypatch):
-    slides = {name: {"subject": name, "split": "train"} for name in ("A1", "B1", "C1")}
+    slides = {name: {"subject": name, "split": "train"} for name in ("A1", "B1", "C1", "D1")}
     cohort = Cohort.model_validate(
         {
             "title": "x",
@@ -43,14 +44,39 @@ def test_the_library_example_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPARED_GENE_LENGTHS", str(tmp_path))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    example = re.search(r"```python\n(.*?)```", readme, re.DOTALL).group(1)
-    names = {}
+    example, three_lines = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    names, new_slide = {}, {}
 
     exec(compile(example, "README.md", "exec"), names)
+    exec(compile(three_lines, "README.md", "exec"), new_slide)
 
     completed = names["cohort"]
     measured = completed.layers["measured"]
     assert completed.n_obs == sum(slide.n_obs for slide in names["slides"])
     assert (completed.layers["additive"][measured] == completed.layers["log_tpm"][measured]).all()
+    assert sum(bool(line) for line in three_lines.splitlines()) == 3
+    assert list(new_slide["completed"].var_names) == list(completed.var_names)
+    assert (new_slide["completed"].layers["additive"] > 0).all()
     with pytest.raises(ConfigurationError, match="slides have 1 name"):
         sb.process([names["slides"][0]] * 2)
+
+
+def completers_table():
+    """Return the rows of the table of completers as the cards tell them."""
+    cards = [completers.card(name) for name in completers.available()]
+    ordered = sorted(cards, key=lambda card: (card.kind != "method", card.name))
+    return "\n".join(
+        f"| `{card.name}` | {card.kind} | {card.summary} | {card.source} |" for card in ordered
+    )
+
+
+def test_the_table_of_completers_is_that_of_their_cards():
+    page = (ROOT / "docs/completion.md").read_text(encoding="utf-8")
+    assert completers_table() in page, f"put these rows into the page:\n{completers_table()}"
+
+
+def test_the_examples_of_completion_are_those_of_the_readme():
+    page = (ROOT / "docs/completion.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    three_lines = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[1]
+    assert three_lines in page

@@ -42,6 +42,7 @@ REPORTING = {
     "collect_prediction_scores",
     "collect_gene_scores",
     "find_shared",
+    "draw_completion_figures",
     "draw_figures",
     "write_report",
 }

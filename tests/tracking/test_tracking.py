@@ -311,11 +311,13 @@ def test_a_card_tells_how_it_was_run_from_what_was_measured():
 
 def test_only_pooled_scores_of_the_headline_regime_are_shown():
     columns = ["completer", "split", "slide", "metric", "value", "space", "regime"]
+    columns.append("hidden_fraction")
     rows = [
-        ("spackle", "val", "", "mse", 0.4, "log_tpm", "entries"),
-        ("spackle", "val", None, "mse", 0.6, "log_tpm", "entries"),
-        ("spackle", "val", "", "mse", 8.0, "log_tpm", "blocks"),
-        ("spackle", "val", "A1", "mse", 9.0, "log_tpm", "entries"),
+        ("spackle", "val", "", "mse", 0.4, "log_tpm", "entries", 0.3),
+        ("spackle", "val", None, "mse", 0.6, "log_tpm", "entries", 0.3),
+        ("spackle", "val", "", "mse", 7.0, "log_tpm", "entries", 0.5),
+        ("spackle", "val", "", "mse", 8.0, "log_tpm", "blocks", 0.3),
+        ("spackle", "val", "A1", "mse", 9.0, "log_tpm", "entries", 0.3),
     ]
     table = pd.DataFrame(rows, columns=columns)
     genes = table.assign(gene="ACTB")

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
 
+from spared_benchmark.study import HEADLINE
+
 # A row of a score table belongs to the sweep that carries the same tags.
 _IDENTITY = ("cohort", "target", "predictor", "completer")
 _ROW = {"metric", "value", "split", "slide"}
 _MEASURED = ("val_", "best_", "parameters_", "seconds", "views", "steps_run", "megabytes")
 _LONGEST_LIST = 12
-_HEADLINE_REGIME = "entries"
 
 
 def cards(outputs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -77,7 +78,8 @@ def pooled_scores(
         identity = [key for key in _IDENTITY if key in table.columns]
         rows = table[table["slide"].astype("string").fillna("") == ""]
         if "regime" in rows.columns:
-            rows = rows[rows["regime"] == _HEADLINE_REGIME]
+            rows = rows[rows["regime"] == HEADLINE[0]]
+            rows = rows[rows["hidden_fraction"] == HEADLINE[1]]
         if not identity or rows.empty:
             continue
         space = rows["space"].astype(str) if "space" in rows.columns else ""

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from spared_benchmark.configuration import CompleterTask
 from spared_benchmark.model import Model
-from spared_benchmark.pipelines.types import AnnData, DataFrame, Masks, TrialStore
+from spared_benchmark.pipelines.types import AnnData, Array, DataFrame, Masks, TrialStore
+from spared_benchmark.provenance import version
 from spared_benchmark.study import CompletionSettings
 
 
-def draw_masks(expression: AnnData, settings: CompletionSettings) -> Masks:
-    """Draw the entries that every completer will find hidden."""
+@version(2)
+def draw_masks(
+    expression: AnnData, settings: CompletionSettings, context: AnnData | None = None
+) -> Masks:
+    """Draw the entries, and the molecules, that every completer will find hidden."""
     from spared_benchmark.completion.masks import Masks
 
-    return Masks.draw(expression, settings)
+    return Masks.draw(expression, settings, context)
 
 
+@version(3)
 def complete(
     expression: AnnData, masks: Masks, task: CompleterTask, trials: TrialStore
-) -> tuple[AnnData, Model, DataFrame]:
+) -> tuple[AnnData, Model, DataFrame, Array]:
     """Fit a completer, score it on hidden entries and complete what is missing."""
     from spared_benchmark.completion.protocol import run_completer
     from spared_benchmark.training.sweep import Training
 
     training = Training.on_best_device(task.settings.budget(task.name), task.settings.seed, trials)
     done = run_completer(task.name, expression, masks, task.settings, training)
-    return done.completed, Model(done.card, done.state), done.scores
+    return done.completed, Model(done.card, done.state), done.scores, done.examples
 
 
+@version(2)
 def score_controls(expression: AnnData, masks: Masks, settings: CompletionSettings) -> DataFrame:
     """Score the one-count control and the Poisson floor on the same hidden entries."""
     from spared_benchmark.completion.controls import completion_controls
@@ -39,3 +45,22 @@ def collect_scores(controls: DataFrame, *scores: DataFrame) -> DataFrame:
     from spared_benchmark.completion.score_tables import add_skill, collect_completion_scores
 
     return add_skill(collect_completion_scores([*scores, controls]))
+
+
+def draw_examples(
+    expression: AnnData, masks: Masks, scores: DataFrame, **completed: Array
+) -> tuple[bytes, bytes]:
+    """Draw hidden and completed genes on the tissue, and completed against true values.
+
+    ``completed`` holds the values of the first assay's hidden entries by completer; a picture of
+    nothing has no bytes.
+    """
+    from spared_benchmark.reporting.figures.completing.agreement import hidden_scatter
+    from spared_benchmark.reporting.figures.completing.examples import Examples
+    from spared_benchmark.reporting.figures.completing.maps import hidden_maps
+    from spared_benchmark.reporting.figures.completing.pictures import compact_png
+
+    examples = Examples(expression, masks.reported(0), completed)
+    figures = hidden_maps(examples, scores), hidden_scatter(examples, scores)
+    maps, scatter = (b"" if figure is None else compact_png(figure) for figure in figures)
+    return maps, scatter

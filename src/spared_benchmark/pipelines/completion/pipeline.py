@@ -16,9 +16,11 @@ def create_pipeline(configuration: Configuration) -> Pipeline:
 
 def _cohort(configuration: Configuration, code: str) -> Pipeline:
     completers = configuration.study.completers
+    # Half of a spot's molecules is known only where all its genes are counted.
+    further = ["context"] if "molecular" in configuration.completion.regimes else []
     masks = Node(
         nodes.draw_masks,
-        inputs=["expression", "params:masks"],
+        inputs=["expression", "params:masks", *further],
         outputs="masks",
         name="draw_masks",
     )
@@ -37,8 +39,19 @@ def _cohort(configuration: Configuration, code: str) -> Pipeline:
         outputs="completion_scores",
         name="collect_completion_scores",
     )
+    examples = Node(
+        nodes.draw_examples,
+        inputs={
+            "expression": "expression",
+            "masks": "masks",
+            "scores": "completion_scores",
+            **{completer: f"hidden-{completer}" for completer in completers},
+        },
+        outputs=["hidden_maps", "hidden_scatter"],
+        name="draw_completion_examples",
+    )
     runs = [_completer(code, completer) for completer in completers]
-    return in_namespace([masks, *runs, controls, scores], code)
+    return in_namespace([masks, *runs, controls, scores, examples], code)
 
 
 def _completer(code: str, completer: str) -> Node:
@@ -54,6 +67,7 @@ def _completer(code: str, completer: str) -> Node:
             f"completed-{completer}",
             f"completer-{completer}",
             f"completion_scores-{completer}",
+            f"hidden-{completer}",
         ],
         name=f"complete-{completer}",
         tags=["sweep", f"cohort.{code}", f"completer.{completer}"],

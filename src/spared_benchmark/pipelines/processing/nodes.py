@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spared_benchmark.pipelines.types import AnnData, DataFrame
+from spared_benchmark.provenance import version
 from spared_benchmark.study import Cohort, ProcessingSettings, Protocol
 
 if TYPE_CHECKING:
     from spared_benchmark.expression.process import Processed
 
 
+@version(2)
 def process_cohort(
     cohort: Cohort,
     code: str,

@@ -55,12 +55,24 @@ def draw_figures(
     return cohorts_png, completion_png, prediction_png
 
 
+def draw_completion(scores: DataFrame) -> tuple[bytes, bytes, bytes]:
+    """Draw errors by completer, by share hidden and by way of hiding; no bytes where not scored."""
+    from spared_benchmark.reporting.figures.completing.errors import error_violins
+    from spared_benchmark.reporting.figures.completing.grid import regime_heatmap
+    from spared_benchmark.reporting.figures.completing.shares import error_by_share
+    from spared_benchmark.reporting.figures.style import png
+
+    figures = error_violins(scores), error_by_share(scores), regime_heatmap(scores)
+    errors, shares, regimes = (b"" if figure is None else png(figure, 150) for figure in figures)
+    return errors, shares, regimes
+
+
 def write_report(
     study: Study, definitions: dict[str, Any], settings: ReportSettings, **parts: Any
 ) -> str:
     """Write the page.
 
-    ``parts`` holds ``table:<name>``, and PNG bytes or None by the names that
+    ``parts`` holds ``table:<name>``, and PNG bytes, or None or no bytes, by the names that
     `spared_benchmark.reporting.report.render` takes.
     """
     from spared_benchmark.reporting.provenance import provenance
@@ -70,11 +82,7 @@ def write_report(
     tables = {
         name.removeprefix(prefix): part for name, part in parts.items() if name.startswith(prefix)
     }
-    figures = {
-        name: part
-        for name, part in parts.items()
-        if not name.startswith(prefix) and part is not None
-    }
+    figures = {name: part for name, part in parts.items() if not name.startswith(prefix) and part}
     return render(
         study,
         tables,

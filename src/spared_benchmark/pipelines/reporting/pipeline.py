@@ -8,6 +8,8 @@ from spared_benchmark.configuration import Configuration
 from spared_benchmark.pipelines.processing.pipeline import STAGES
 from spared_benchmark.pipelines.reporting import nodes
 
+COMPLETION_FIGURES = ("errors", "shares", "regimes")
+
 
 def create_pipeline(configuration: Configuration) -> Pipeline:
     """Return the report of the study.
@@ -48,6 +50,17 @@ def create_pipeline(configuration: Configuration) -> Pipeline:
         outputs="table_shared",
         name="find_shared",
     )
+    completion = Node(
+        nodes.draw_completion,
+        inputs="table_completion_scores",
+        outputs=[f"figure_completion_{name}" for name in COMPLETION_FIGURES],
+        name="draw_completion_figures",
+    )
+    examples = {
+        f"hidden_{name}:{code}": of_cohort(code, f"hidden_{name}")
+        for code in cohorts
+        for name in ("maps", "scatter")
+    }
     overviews = {f"overlay:{code}": of_cohort(code, "overview") for code in cohorts}
     mapped = cohorts if configuration.study.predictors else ()
     maps = {f"maps:{code}": of_cohort(code, "maps") for code in mapped}
@@ -65,6 +78,8 @@ def create_pipeline(configuration: Configuration) -> Pipeline:
             **{f"table:{schema}": f"table_{schema}" for schema in nodes.TABLES.values()},
             "table:shared": "table_shared",
             **{name: f"figure_{name}" for name in ("cohorts", "completion", "prediction")},
+            **{f"completion_{name}": f"figure_completion_{name}" for name in COMPLETION_FIGURES},
+            **examples,
             **maps,
             **overviews,
             **stages,
@@ -72,4 +87,4 @@ def create_pipeline(configuration: Configuration) -> Pipeline:
         outputs="report",
         name="write_report",
     )
-    return Pipeline([*collections, shared, figures, report], inputs=outer)
+    return Pipeline([*collections, shared, figures, completion, report], inputs=outer)
