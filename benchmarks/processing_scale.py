@@ -21,6 +21,11 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from anndata import AnnData
 
 # What the parent imports would count as its children's memory on some systems: it stays small.
 FILES = 4
@@ -48,7 +53,13 @@ def make_slides(folder: Path, spots: int, genes: int) -> dict[str, float]:
     return {"genes_per_spot": float(np.median(found))}
 
 
-def _slide(spots, abundance, pattern, strength, generator):  # noqa: ANN001, ANN202
+def _slide(
+    spots: int,
+    abundance: np.ndarray,
+    pattern: tuple[np.ndarray, np.ndarray],
+    strength: np.ndarray,
+    generator: np.random.Generator,
+) -> AnnData:
     """Return one slide (schema ``slide``): smooth patterns in a fifth of the genes."""
     import numpy as np
     from anndata import AnnData
