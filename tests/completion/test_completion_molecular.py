@@ -149,6 +149,28 @@ def test_nothing_of_the_second_half_can_be_seen(cohort, assay):
     assert not np.array_equal(after.truth, assay.truth)
 
 
+def test_completers_are_told_the_depth_of_the_first_half_alone(cohort):
+    expression, context = cohort
+    masks = Masks.draw(expression, SETTINGS, context)
+    setting = Setting(expression, masks, "log_tpm")
+    rows = scored(expression)
+    for assay in setting.assays("molecular", 0.5):
+        told = masks.halves[assay.number].library_size[0]
+        assert np.array_equal(assay.library_size[rows], told[rows])
+        whole = expression.obs["library_size"].to_numpy()
+        assert (assay.library_size[rows] < whole[rows]).any()
+
+        class Listener:
+            def complete(self, seen):
+                self.heard = [*getattr(self, "heard", []), *seen.library_size]
+                return seen.values
+
+        listener = Listener()
+        setting.completed_in(assay, listener)
+        shown = assay.visible.any(axis=1)[rows]
+        assert np.array_equal(np.array(listener.heard)[shown], told[rows][shown])
+
+
 def test_the_halves_of_poisson_counts_are_independent(expression):
     generator = np.random.default_rng(0)
     rows = scored(expression)
