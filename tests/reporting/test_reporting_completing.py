@@ -22,8 +22,8 @@ from spared_benchmark.reporting.figures.completing.errors import error_violins
 from spared_benchmark.reporting.figures.completing.examples import Examples, chosen
 from spared_benchmark.reporting.figures.completing.grid import regime_heatmap
 from spared_benchmark.reporting.figures.completing.maps import hidden_maps
-from spared_benchmark.reporting.figures.completing.pictures import compact_png
 from spared_benchmark.reporting.figures.completing.shares import error_by_share
+from spared_benchmark.reporting.figures.small import small_png
 
 METHODS = ["spackle", "additive", "neighbour_mean", "median"]
 
@@ -394,9 +394,7 @@ def test_values_of_other_masks_are_refused(examples):
 
 
 def test_pictures_are_small_and_keep_their_colours(examples, scores):
-    content, again = (
-        compact_png(hidden_maps(examples, of(scores, cohort="VLO"))) for _ in range(2)
-    )
+    content, again = (small_png(hidden_maps(examples, of(scores, cohort="VLO"))) for _ in range(2))
     assert content.startswith(pictures.PNG_HEAD)
     assert 10_000 < len(content) < 400_000
     assert content == again

@@ -23,6 +23,7 @@ from spared_benchmark.reporting.figures.processing.missing import missing, missi
 from spared_benchmark.reporting.figures.processing.moran import moran_ranking
 from spared_benchmark.reporting.figures.processing.spots import spots_kept
 from spared_benchmark.reporting.figures.processing.stages import processing_figures
+from spared_benchmark.reporting.figures.small import small_png
 
 SPLITS = ("train", "train", "val", "test")
 SIDE = 6  # spots along each side of a square slide
@@ -138,7 +139,7 @@ def test_any_number_of_slides_and_genes_can_be_drawn(slides, chosen, others):
 
 
 def test_same_cohort_same_bytes(made):
-    one, two = (tissue.small_png(batches(made[0])) for _ in range(2))
+    one, two = (small_png(batches(made[0])) for _ in range(2))
     assert one == two
 
 
@@ -147,7 +148,7 @@ def test_no_colour_of_the_house_is_lost():
     axes = figure.subplots()
     axes.axhspan(0, 1, color="white")
     axes.scatter([0.5], [0.5], color=style.VERMILLION, s=40)
-    with Image.open(io.BytesIO(tissue.small_png(figure))) as picture:
+    with Image.open(io.BytesIO(small_png(figure))) as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(10_000_000)}
     assert tuple(bytes.fromhex(style.VERMILLION[1:])) in colours
 
@@ -266,7 +267,7 @@ def test_best_and_worst_genes_are_named_with_their_ranks(made):
 def test_missing_entries_are_grey_on_tissue(made):
     expression, context, genes, _ = made
     figure = moran_ranking(expression, context, genes, count=1)
-    grey = np.array([*bytes.fromhex(tissue.MISSING[1:])]) / 255
+    grey = np.array([*bytes.fromhex(style.MISSING[1:])]) / 255
     first = discs_of(figure)[0].get_facecolors()[:, :3]
     is_grey = np.isclose(first, grey).all(axis=1)
     slide = (expression.obs["slide"] == "S0").to_numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -92,6 +93,18 @@ class Completer(ABC):
         self.bind(train.genes, train.lattice)
         self._check(selection.visible)
         self._fit(train, selection, training)
+
+    def identified(self, training: Training, train: Visible, selection: Selection) -> Training:
+        """Return ``training`` with all that makes a trial: method, settings and what is seen."""
+        identity = {
+            **training.identity,
+            "method": self.card.name,
+            "version": self.card.version,
+            "settings": self.settings,
+            "train": train.digest(),
+            "selection": selection.digest(),
+        }
+        return replace(training, identity=identity)
 
     def complete(self, slide: Visible) -> NDArray[np.float32]:
         """Return a value for every entry ``(n_spots, n_genes)``; visible ones unchanged.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -62,15 +61,7 @@ class NetworkCompleter(MeanBased):
             network = self._network().to(device)
             return self._problem(network, data, judged, training.budget.batch_size)
 
-        identity = {
-            **training.identity,
-            "method": self.card.name,
-            "version": self.card.version,
-            "settings": self.settings,
-            "train": train.digest(),
-            "selection": selection.digest(),
-        }
-        result = sweep(make, replace(training, identity=identity))
+        result = sweep(make, self.identified(training, train, selection))
         self.network = self._network().to(device).eval()
         self.network.load_state_dict(result.state)
         self.record = {"trials": [trial.summary() for trial in result.trials]}

@@ -5,7 +5,6 @@ The released code attends over the mini-batch instead of the neighbourhood; this
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -106,15 +105,7 @@ class Spackle(Completer):
             network = self._network().to(device)
             return self._problem(network, train_data, validation, training.budget.batch_size)
 
-        identity = {
-            **training.identity,
-            "method": self.card.name,
-            "version": self.card.version,
-            "settings": self.settings,
-            "train": train.digest(),
-            "selection": selection.digest(),
-        }
-        result = stacked_sweep(make, dataclasses.replace(training, identity=identity))
+        result = stacked_sweep(make, self.identified(training, train, selection))
         self.network = self._network().to(device).eval()
         self.network.load_state_dict(result.state)
         products = str(self._products(device)).removeprefix("torch.")

@@ -58,9 +58,9 @@ def draw_examples(
     from spared_benchmark.reporting.figures.completing.agreement import hidden_scatter
     from spared_benchmark.reporting.figures.completing.examples import Examples
     from spared_benchmark.reporting.figures.completing.maps import hidden_maps
-    from spared_benchmark.reporting.figures.completing.pictures import compact_png
+    from spared_benchmark.reporting.figures.small import small_png
 
     examples = Examples(expression, masks.reported(0), completed)
     figures = hidden_maps(examples, scores), hidden_scatter(examples, scores)
-    maps, scatter = (b"" if figure is None else compact_png(figure) for figure in figures)
+    maps, scatter = (b"" if figure is None else small_png(figure) for figure in figures)
     return maps, scatter

@@ -14,6 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, SKY, PURPLE, YELLOW = "#E69F00", "#56B4E9", "#CC79A7", "#F0E442"
 INK, GREY, LIGHT = "#1f2933", "#6b7280", "#e5e7eb"
+MISSING = "#d9dde3"  # a value that was not measured
 PALETTE = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, INK)
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 SPLIT_COLOURS = {"train": BLUE, "val": SKY, "test": ORANGE}

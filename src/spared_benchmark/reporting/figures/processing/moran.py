@@ -203,6 +203,6 @@ def _scale(values: NDArray[np.float32]) -> Normalize:
 
 def _colours(values: NDArray[np.float32], scale: Normalize) -> NDArray[np.float64]:
     known = np.isfinite(values)
-    colours = np.tile(to_rgba(tissue.MISSING), (len(values), 1))
+    colours = np.tile(to_rgba(style.MISSING), (len(values), 1))
     colours[known] = colormaps["viridis"](scale(values[known]))
     return colours

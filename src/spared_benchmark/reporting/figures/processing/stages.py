@@ -10,7 +10,7 @@ from spared_benchmark.reporting.figures.processing.fractions import expression_f
 from spared_benchmark.reporting.figures.processing.missing import missing
 from spared_benchmark.reporting.figures.processing.moran import moran_ranking
 from spared_benchmark.reporting.figures.processing.spots import spots_kept
-from spared_benchmark.reporting.figures.processing.tissue import small_png
+from spared_benchmark.reporting.figures.small import small_png
 
 
 def processing_figures(
