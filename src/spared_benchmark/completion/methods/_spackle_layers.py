@@ -75,8 +75,11 @@ def linear(spots: Tensor, weights: Weights, name: str, scale: float = 1.0) -> Te
         scale: Of the input.
     """
     weight, bias = weights[name + "weight"], weights[name + "bias"]
-    if scale != 1.0:
-        weight = weight * scale
+    return affine(spots, weight if scale == 1.0 else weight * scale, bias)
+
+
+def affine(spots: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Apply each copy's ``weight`` ``(n_copies, n_out, n_in)`` and ``bias`` to its spots."""
     if weight.shape[0] == 1:
         # On a CPU this is the faster kernel.
         return functional.linear(spots[0], weight[0], bias[0])[None]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from spared_benchmark.completion.methods._spackle_layers import (
     Layout,
     Weights,
+    affine,
     attend,
     encoder_layer,
     feed_forward,
@@ -88,12 +89,19 @@ def encode_centres(
 
 
 def _centres(spots: Tensor, weights: Weights, name: str, layout: Layout, drop: Dropout) -> Tensor:
-    """Return an encoder layer's output for the first slots ``(n_copies, n_neighbourhoods, c)``."""
-    projected = layout.lay_out(linear(spots, weights, name + "self_attn.in_proj_"))
-    queries, keys, values = projected.chunk(3, dim=-1)
-    attended = attend(queries[:, :1], keys, values, layout.present, drop)
-    attended = attended.reshape(spots.shape[0], -1, spots.shape[2])
-    before = layout.lay_out(spots)[:, 0].reshape(attended.shape)
+    """Return an encoder layer's output for the first slots ``(n_copies, n_neighbourhoods, c)``.
+
+    With a single query, projecting it back costs less than projecting every key and value: the
+    scores q·(Kx) are (Kᵀq)·x, the bias of keys shifts them alike, and the mean of Vx + b is V
+    applied to the mean of x, plus b.
+    """
+    slots = layout.lay_out(spots)
+    before = slots[:, 0].reshape(spots.shape[0], -1, spots.shape[2])
+    inward = weights[name + "self_attn.in_proj_weight"].chunk(3, dim=1)
+    biases = weights[name + "self_attn.in_proj_bias"].chunk(3, dim=1)
+    queries = torch.bmm(affine(before, inward[0], biases[0]), inward[1])
+    attended = attend(queries.flatten(0, 1)[:, None], slots, slots, layout.present, drop)
+    attended = affine(attended.reshape(before.shape), inward[2], biases[2])
     update = linear(attended, weights, name + "self_attn.out_proj.")
     middle = layer_norm(before + update, weights, name + "norm1.")
     update = feed_forward(middle, weights, name, drop)
