@@ -68,6 +68,9 @@ def test_the_report_and_its_tables_are_there(finished):
     assert {"raw", "spackle"} == set(scores["target"])
     assert {"gene_mean", "slide_gene_mean", "spackle"} <= set(completion["completer"])
     assert {"log_tpm", "combat"} == set(completion["space"])
+    true = completion[completion["metric"] == "true_mse"]
+    assert {"gene_mean", "slide_gene_mean", "spackle", "measured"} <= set(true["completer"])
+    assert "Against the true expression" in page
 
 
 def test_nothing_but_the_report_is_made_again(finished):

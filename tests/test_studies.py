@@ -64,6 +64,22 @@ def test_layers_are_known(study):
         assert name.endswith(".trials") or metadata["kedro-viz"]["layer"] in LAYERS
 
 
+def test_simulated_cohorts_alone_are_scored_against_a_truth(study):
+    _, context, pipeline, _ = study
+    inputs = {node.name: set(node.inputs) for node in pipeline.nodes}
+    for code, cohort in context.config_loader.configuration.cohorts.items():
+        truth = f"{code}.true_expression"
+        starts = (f"{code}.complete-", f"{code}.score_completion_controls")
+        scorers = {name for name in inputs if name.startswith(starts)}
+        readers = {name for name, needed in inputs.items() if truth in needed}
+        assert scorers
+        assert readers == (scorers if cohort.simulation is not None else set())
+        if readers:
+            assert {f"{code}.truth-{slide}" for slide in cohort.slides} < inputs[
+                f"{code}.gather_truth"
+            ]
+
+
 def test_the_graph_stays_small_enough_to_look_at(study):
     _, _, pipeline, _ = study
     assert len(pipeline.nodes) < 1000

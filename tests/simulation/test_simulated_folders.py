@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pytest
 
+from spared_benchmark.catalog.anndata_file import AnnDataDataset
 from spared_benchmark.errors import ConfigurationError
 from spared_benchmark.simulation import (
     simulate_slide,
     write_gene_lengths,
     write_slide,
     write_space_ranger,
-    write_truth,
 )
 from spared_benchmark.simulation.genes import simulated_gene_lengths
 from spared_benchmark.simulation.sites import barcodes, lattice_points
 from spared_benchmark.slides.read import read_slide
-from spared_benchmark.slides.schema import check
 from spared_benchmark.study import Cohort
 
 LAYOUTS = [
@@ -109,10 +107,11 @@ def test_positions_list_holds_the_whole_lattice(tmp_path: Path) -> None:
 def test_truth_and_lengths(tmp_path: Path) -> None:
     cohort = make_cohort("square", "legacy_st", None)
     made = simulate_slide(cohort, "SIM", "S1")
-    write_truth(tmp_path / "truth.h5ad", made)
-    truth = anndata.read_h5ad(tmp_path / "truth.h5ad")
-    check(truth, "truth")
-    assert np.array_equal(truth.layers["log_tpm_true"], made.truth.layers["log_tpm_true"])
+    file = AnnDataDataset(filepath=str(tmp_path / "S1.truth.h5ad"), schema="truth")
+    file.save(made.truth)
+    truth = file.load()
+    for layer in ("share", "log_tpm_true"):
+        assert np.array_equal(truth.layers[layer], made.truth.layers[layer])
     write_gene_lengths(tmp_path / "lengths.tsv.gz", simulated_gene_lengths(cohort, "SIM"))
     import pandas as pd
 

@@ -62,8 +62,7 @@ class SlideSourceDataset(CompleteDataset[Any]):
         return read_slide(path, self._cohort, self._code, self._slide)
 
     def write(self, path: Path, content: Any) -> None:
-        """Write a simulated slide in the cohort's format, and the truth beside it."""
-        from spared_benchmark.simulation.folders import write_slide, write_truth
+        """Write a simulated slide in the cohort's format; its truth is a dataset of its own."""
+        from spared_benchmark.simulation.folders import write_slide
 
         write_slide(path, content, self._cohort)
-        write_truth(path / "truth.h5ad", content)

@@ -15,6 +15,7 @@ from spared_benchmark.completion.masks import Masks
 from spared_benchmark.completion.score_tables import FLOOR
 from spared_benchmark.completion.scoring import SCORED_SPLITS, labelled
 from spared_benchmark.completion.setting import Setting
+from spared_benchmark.completion.truth import HIDDEN_ERROR
 from spared_benchmark.evaluation.floor import (
     ceiling_correlation,
     mean_noise,
@@ -24,11 +25,14 @@ from spared_benchmark.evaluation.floor import (
 from spared_benchmark.study import HALF, CompletionSettings
 
 _log = logging.getLogger(__name__)
-ONE_COUNT = "one_count"
+ONE_COUNT, MEASURED = "one_count", "measured"
 
 
 def completion_controls(
-    expression: anndata.AnnData, masks: Masks, settings: CompletionSettings
+    expression: anndata.AnnData,
+    masks: Masks,
+    settings: CompletionSettings,
+    noiseless: NDArray[np.float32] | None = None,
 ) -> pd.DataFrame:
     """Score the controls and ceilings of a cohort under every mask.
 
@@ -39,12 +43,14 @@ def completion_controls(
     same entries, the depth of spots taken as known: where whole spots are hidden no completer
     knows it, and the true floor lies higher by what is unknown of log depth. In ``molecular`` the
     noise is that of half the molecules around the same rates. In ``combat`` both go through each
-    slide and gene's affine map.
+    slide and gene's affine map. ``measured`` is what was hidden, scored against the true
+    expression where that is known: the noise of counting, which a completer can undercut.
 
     Args:
         expression: All slides of the cohort.
         masks: Drawn from this expression.
         settings: Spaces.
+        noiseless: True expression of simulated slides; see `Setting`.
 
     Returns:
         The tidy table; kinds ``control`` and ``ceiling``.
@@ -58,17 +64,21 @@ def completion_controls(
     noise = dict(zip(shares, _noise(Setting(expression, masks, "log_tpm"), shares), strict=True))
     tables = []
     for space in settings.spaces:
-        setting = Setting(expression, masks, space)
+        setting = Setting(expression, masks, space, noiseless if space == "log_tpm" else None)
         slope, shift = setting.affine()
-        controls, ceilings = [], []
+        controls, ceilings, measured = [], [], []
         for regime, fraction in setting.drawings:
             share = HALF if regime == "molecular" else 1.0
             for assay in setting.assays(regime, fraction):
                 single = _single(setting, assay) * slope + shift
                 controls.append(setting.score(single.astype(np.float32), assay))
                 ceilings.append(_ceilings(setting, noise[share] * slope**2, assay))
+                true = setting.against_truth(assay.truth, assay)
+                measured += [table[table["metric"] == HIDDEN_ERROR] for table in true]
         tables.append(setting.labelled(pd.concat(controls), ONE_COUNT, "control"))
         tables.append(setting.labelled(pd.concat(ceilings), FLOOR, "ceiling"))
+        if measured:
+            tables.append(setting.labelled(pd.concat(measured), MEASURED, "control"))
     cohort, seconds = expression.uns["cohort"], time.perf_counter() - started
     _log.info("%s controls and floor: %.1f s", cohort, seconds)
     return pd.concat(tables, ignore_index=True)

@@ -55,6 +55,7 @@ def run_completer(
     masks: Masks,
     settings: CompletionSettings,
     training: Training,
+    noiseless: NDArray[np.float32] | None = None,
 ) -> CompletionResult:
     """Fit a completer on train slides, score it under every mask and complete the cohort.
 
@@ -69,13 +70,14 @@ def run_completer(
         masks: Drawn from this expression.
         settings: Sizes and spaces.
         training: Budget, seed and store for completers that are trained.
+        noiseless: True expression of simulated slides, for scores alone; see `Setting`.
 
     Raises:
         ContractError: When the masks belong to another expression.
         ConfigurationError: For an unknown completer or size.
     """
     masks.check(expression)
-    setting = Setting(expression, masks, "log_tpm")
+    setting = Setting(expression, masks, "log_tpm", noiseless)
     completer, cost = _fitted(name, setting, settings, training)
     scored, examples = _scored(completer, cost, setting)
     tables = [scored]

@@ -18,6 +18,7 @@ from spared_benchmark.completion.masks import Masks
 from spared_benchmark.completion.score_tables import COLUMNS
 from spared_benchmark.completion.scoring import SCORED_SPLITS, score_assay
 from spared_benchmark.completion.structure_metrics import KnownEntries, TrueStructure
+from spared_benchmark.completion.truth import score_truth
 from spared_benchmark.completion.visible import Selection, Visible
 from spared_benchmark.errors import ContractError
 from spared_benchmark.study import HEADLINE, Regime
@@ -38,11 +39,14 @@ class Setting:
         space: ``log_tpm``, where a completer sees visible values alone; or ``combat``, the
             published protocol, where entries are hidden in the finished layer and missing ones
             hold medians.
+        noiseless: What `truth.true_expression` gives in ``log_tpm``, for simulated slides alone; it
+            is for scores and no completer sees it.
     """
 
     expression: anndata.AnnData
     masks: Masks
     space: Space
+    noiseless: NDArray[np.float32] | None = None
 
     @cached_property
     def measured(self) -> NDArray[np.bool_]:
@@ -162,10 +166,22 @@ class Setting:
         return completed
 
     def score(self, completed: NDArray[np.float32], assay: Assay) -> pd.DataFrame:
-        """Score the hidden entries of an assay; see `score_assay`."""
-        return score_assay(
+        """Score an assay: its hidden entries, see `score_assay`, and `against_truth`."""
+        table = score_assay(
             assay, completed, self.split, self.slide, lambda name: self._structure(name, assay)
         )
+        return pd.concat([table, *self.against_truth(completed, assay)], ignore_index=True)
+
+    def against_truth(
+        self, completed: NDArray[np.float32], assay: Assay
+    ) -> tuple[pd.DataFrame, ...]:
+        """Return the scores against the true expression, see `score_truth`; none if not known.
+
+        In ``molecular`` half of the molecules is the truth, and there are none either.
+        """
+        if self.noiseless is None or assay.regime == "molecular":
+            return ()
+        return (score_truth(assay, completed, self.noiseless, self.split, self.slide),)
 
     def labelled(self, table: pd.DataFrame, completer: str, kind: str) -> pd.DataFrame:
         """Return a table of scores with every column of the tidy table."""

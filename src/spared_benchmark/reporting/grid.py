@@ -98,7 +98,7 @@ def completion_grid(summary: pd.DataFrame, caption: str) -> Grid:
             _seconds(row["seconds"]),
         )
 
-    return Grid(caption, columns, _grouped(summary, cells))
+    return Grid(caption, columns, grouped(summary, cells))
 
 
 def prediction_grid(summary: pd.DataFrame, caption: str) -> Grid:
@@ -121,7 +121,7 @@ def prediction_grid(summary: pd.DataFrame, caption: str) -> Grid:
             *_sizes(row, "seeds"),
         )
 
-    return Grid(caption, columns, _grouped(summary, cells))
+    return Grid(caption, columns, grouped(summary, cells))
 
 
 def target_grid(best: pd.DataFrame, caption: str) -> Grid:
@@ -223,9 +223,10 @@ def slide_grid(ingestion: pd.DataFrame, caption: str) -> Grid:
     return Grid(caption, columns, (Group("", rows),))
 
 
-def _grouped(
+def grouped(
     summary: pd.DataFrame, cells: Callable[[pd.Series], tuple[Cell, ...]]
 ) -> tuple[Group, ...]:
+    """Return a row of ``cells`` for each row of a summary, what is not ranked below the methods."""
     ranked = summary["kind"] == "method"
     groups = []
     for label, rows, aside in (("", summary[ranked], False), (UNRANKED, summary[~ranked], True)):

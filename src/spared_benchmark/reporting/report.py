@@ -12,12 +12,14 @@ from markupsafe import Markup
 
 from spared_benchmark.errors import ContractError, nearest
 from spared_benchmark.reporting import (
+    claims,
     grid,
     headline,
     pictures,
     regimes,
     schemas,
     tables,
+    truth,
     warnings,
 )
 from spared_benchmark.reporting.grid import Grid
@@ -75,7 +77,8 @@ def render(
     completion = tables.completion_summary(checked[schemas.COMPLETION.name])
     prediction = tables.prediction_summary(checked[schemas.PREDICTION.name])
     first_space = _first(prediction, "combat" if study.protocol == "transductive" else "log_tpm")
-    blocks = completion_blocks(completion)
+    further = [*_truth_blocks(checked[schemas.COMPLETION.name]), *_claims_block(completion)]
+    blocks = completion_blocks(completion, further)
     leading = _leading_completion(completion)
     shown = _rows(prediction, space=first_space)
     page = _environment().from_string(_part("report.html"))
@@ -107,8 +110,11 @@ def render(
     )
 
 
-def completion_blocks(summary: pd.DataFrame) -> list[Block]:
-    """Return the completion tables: the headline unfolded, all regimes side by side, each alone."""
+def completion_blocks(summary: pd.DataFrame, further: Sequence[Block] = ()) -> list[Block]:
+    """Return the completion tables: the headline, all regimes side by side, each alone.
+
+    ``further`` ones stand before those that are folded.
+    """
     if summary.empty:
         return []
     keys = ["space", "regime", "hidden_fraction"]
@@ -130,7 +136,8 @@ def completion_blocks(summary: pd.DataFrame) -> list[Block]:
         )
         blocks.append(Block(title, note, grids, (space, regime, fraction) != first))
     blocks.sort(key=lambda block: block.folded)
-    return [*blocks[:1], *_regime_block(summary, str(leading["space"])), *blocks[1:]]
+    regime_block = _regime_block(summary, str(leading["space"]))
+    return [*blocks[:1], *regime_block, *further, *blocks[1:]]
 
 
 def prediction_blocks(summary: pd.DataFrame, first: str) -> list[Block]:
@@ -173,6 +180,26 @@ def _regime_block(summary: pd.DataFrame, space: str) -> list[Block]:
     )
     note = "MSE; columns hide other entries, so they are not comparable with one another."
     return [Block(f"Every way of hiding, {SPACES.get(space, space)}", note, grids, folded=False)]
+
+
+def _truth_blocks(scores: pd.DataFrame) -> list[Block]:
+    summary = truth.truth_summary(scores)
+    if summary.empty:
+        return []
+    first = summary.iloc[0]
+    hidden = regimes.drawing_words(str(first["regime"]), float(first["hidden_fraction"]))
+    grids = tuple(
+        truth.truth_grid(own, f"{code}: {_split(own)}")
+        for code, own in summary.groupby("cohort", sort=False)
+    )
+    title = f"Against the true expression: {hidden} hidden, {SPACES[str(first['space'])]}"
+    return [Block(title, truth.NOTE, grids, folded=False)]
+
+
+def _claims_block(summary: pd.DataFrame) -> list[Block]:
+    found = claims.completion_claims(summary)
+    title = "What the paper says of completion, and what this study finds"
+    return [Block(title, claims.NOTE, (claims.claims_grid(found),), folded=False)] if found else []
 
 
 def _cohort_grids(

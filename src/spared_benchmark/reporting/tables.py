@@ -167,6 +167,13 @@ def headline(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows["regime"] == regime) & (rows["hidden_fraction"] == share)]
 
 
+def reported(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the pooled scores of each cohort's test slides, of its val slides if it has none."""
+    tested = set(scores.loc[scores["split"] == "test", "cohort"])
+    split = scores["cohort"].map(lambda cohort: "test" if cohort in tested else "val")
+    return scores[(scores["slide"] == "") & (scores["split"] == split)]
+
+
 def _of_cohort(table: pd.DataFrame, schema: Schema, cohort: str) -> pd.DataFrame:
     checked = schemas.check(table, schema, cohort)
     strangers = [code for code in checked["cohort"].unique() if code != cohort]
@@ -188,13 +195,8 @@ def _nothing(keys: list[str], metrics: list[str], runs: str) -> pd.DataFrame:
 
 def _per_run(scores: pd.DataFrame, keys: list[str], run: str) -> pd.DataFrame:
     """Return one row per run (assay or seed) with a column for each metric that is summarised."""
-    tested = set(scores.loc[scores["split"] == "test", "cohort"])
-    reported = scores["cohort"].map(lambda cohort: "test" if cohort in tested else "val")
-    pooled = scores[
-        (scores["slide"] == "")
-        & (scores["split"] == reported)
-        & scores["metric"].isin(["mse", *CORRELATIONS])
-    ]
+    pooled = reported(scores)
+    pooled = pooled[pooled["metric"].isin(["mse", *CORRELATIONS])]
     # A control drawn once carries no assay or seed; a missing key would drop its rows.
     pooled = pooled.assign(**{run: pooled[run].fillna(-1)})
     grouped = pooled.groupby([*keys, run, "metric"], sort=False, dropna=False, observed=True)

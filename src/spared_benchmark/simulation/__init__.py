@@ -13,7 +13,6 @@ _HOME = {
     "write_legacy_st": "folders",
     "write_slide": "folders",
     "write_space_ranger": "folders",
-    "write_truth": "folders",
 }
 __all__ = list(_HOME)
 

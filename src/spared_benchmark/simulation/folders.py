@@ -77,12 +77,6 @@ def write_legacy_st(folder: Path, slide: SimulatedSlide) -> None:
         _write_image(slide, path / f"{name}.png" if slide.image_name == "hires" else path)
 
 
-def write_truth(path: Path, slide: SimulatedSlide) -> None:
-    """Write the truth behind a slide as an h5ad file."""
-    with atomic_path(path) as temporary:
-        slide.truth.write_h5ad(temporary, compression="gzip")
-
-
 def write_gene_lengths(path: Path, lengths: pd.DataFrame) -> None:
     """Write a table of gene lengths (gene_id, symbol, length) as gzipped TSV."""
     content = lengths.to_csv(sep="\t", index=False, lineterminator="\n").encode()

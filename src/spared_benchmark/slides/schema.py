@@ -113,7 +113,7 @@ SCHEMAS: dict[str, Schema] = {
         obs={"slide": "text", "split": "text"},
         uns={"target": "text", "space": "text"},
     ),
-    "truth": Schema(layers={"log_tpm_true": "number"}),
+    "truth": Schema(layers={"log_tpm_true": "number", "share": "number"}),
 }
 
 

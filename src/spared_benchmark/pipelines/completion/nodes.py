@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from spared_benchmark.configuration import CompleterTask
 from spared_benchmark.model import Model
 from spared_benchmark.pipelines.types import AnnData, Array, DataFrame, Masks, TrialStore
@@ -19,25 +21,41 @@ def draw_masks(
     return Masks.draw(expression, settings, context)
 
 
+def gather_truth(expression: AnnData, **truths: Callable[[], AnnData]) -> Array:
+    """Put the true values of simulated slides in the order of the cohort's expression."""
+    from spared_benchmark.completion.truth import true_expression
+
+    return true_expression(expression, truths)
+
+
 @version(3)
 def complete(
-    expression: AnnData, masks: Masks, task: CompleterTask, trials: TrialStore
+    expression: AnnData,
+    masks: Masks,
+    task: CompleterTask,
+    trials: TrialStore,
+    true_expression: Array | None = None,
 ) -> tuple[AnnData, Model, DataFrame, Array]:
     """Fit a completer, score it on hidden entries and complete what is missing."""
     from spared_benchmark.completion.protocol import run_completer
     from spared_benchmark.training.sweep import Training
 
     training = Training.on_best_device(task.settings.budget(task.name), task.settings.seed, trials)
-    done = run_completer(task.name, expression, masks, task.settings, training)
+    done = run_completer(task.name, expression, masks, task.settings, training, true_expression)
     return done.completed, Model(done.card, done.state), done.scores, done.examples
 
 
 @version(2)
-def score_controls(expression: AnnData, masks: Masks, settings: CompletionSettings) -> DataFrame:
-    """Score the one-count control and the Poisson floor on the same hidden entries."""
+def score_controls(
+    expression: AnnData,
+    masks: Masks,
+    settings: CompletionSettings,
+    true_expression: Array | None = None,
+) -> DataFrame:
+    """Score controls and the Poisson floor on the same hidden entries."""
     from spared_benchmark.completion.controls import completion_controls
 
-    return completion_controls(expression, masks, settings)
+    return completion_controls(expression, masks, settings, true_expression)
 
 
 def collect_scores(controls: DataFrame, *scores: DataFrame) -> DataFrame:

@@ -7,15 +7,20 @@ from kedro.pipeline import Node, Pipeline
 from spared_benchmark.configuration import Configuration
 from spared_benchmark.pipelines.cohorts import in_namespace
 from spared_benchmark.pipelines.completion import nodes
+from spared_benchmark.study import Cohort
 
 
 def create_pipeline(configuration: Configuration) -> Pipeline:
     """Return the completion study of every cohort."""
-    return Pipeline([_cohort(configuration, code) for code in configuration.cohorts])
+    return Pipeline(
+        [_cohort(configuration, code, cohort) for code, cohort in configuration.cohorts.items()]
+    )
 
 
-def _cohort(configuration: Configuration, code: str) -> Pipeline:
+def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline:
     completers = configuration.study.completers
+    # Real slides have no such input, so that their scores depend on nothing of it.
+    truth = [] if cohort.simulation is None else ["true_expression"]
     # Half of a spot's molecules is known only where all its genes are counted.
     further = ["context"] if "molecular" in configuration.completion.regimes else []
     masks = Node(
@@ -26,7 +31,7 @@ def _cohort(configuration: Configuration, code: str) -> Pipeline:
     )
     controls = Node(
         nodes.score_controls,
-        inputs=["expression", "masks", "params:masks"],
+        inputs=["expression", "masks", "params:masks", *truth],
         outputs="completion_scores-controls",
         name="score_completion_controls",
     )
@@ -50,11 +55,22 @@ def _cohort(configuration: Configuration, code: str) -> Pipeline:
         outputs=["hidden_maps", "hidden_scatter"],
         name="draw_completion_examples",
     )
-    runs = [_completer(code, completer) for completer in completers]
-    return in_namespace([masks, *runs, controls, scores, examples], code)
+    runs = [_completer(code, completer, truth) for completer in completers]
+    gathered = [_truth(cohort)] if truth else []
+    return in_namespace([masks, *gathered, *runs, controls, scores, examples], code)
 
 
-def _completer(code: str, completer: str) -> Node:
+def _truth(cohort: Cohort) -> Node:
+    truths = {slide: f"truth-{slide}" for slide in cohort.slides}
+    return Node(
+        nodes.gather_truth,
+        inputs={"expression": "expression", **truths},
+        outputs="true_expression",
+        name="gather_truth",
+    )
+
+
+def _completer(code: str, completer: str, truth: list[str]) -> Node:
     return Node(
         nodes.complete,
         inputs=[
@@ -62,6 +78,7 @@ def _completer(code: str, completer: str) -> Node:
             "masks",
             f"params:completers.{completer}",
             "trials",
+            *truth,
         ],
         outputs=[
             f"completed-{completer}",

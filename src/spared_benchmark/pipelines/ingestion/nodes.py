@@ -17,11 +17,12 @@ from spared_benchmark.study import Cohort, GateSettings
 _IDENTITY = "identity:"
 
 
-def simulate_slide(cohort: Cohort, code: str, slide: str) -> SimulatedSlide:
-    """Make a slide of known truth."""
+def simulate_slide(cohort: Cohort, code: str, slide: str) -> tuple[SimulatedSlide, AnnData]:
+    """Make a slide, and the truth behind it."""
     from spared_benchmark.simulation.slide import simulate_slide as simulate
 
-    return simulate(cohort, code, slide)
+    made = simulate(cohort, code, slide)
+    return made, made.truth
 
 
 def simulate_gene_lengths(cohort: Cohort, code: str) -> DataFrame:

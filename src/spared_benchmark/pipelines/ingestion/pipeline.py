@@ -76,7 +76,7 @@ def _simulation(code: str, slide: str) -> Node:
             "code": f"params:codes.{code}",
             "slide": f"params:slides.{code}.{slide}",
         },
-        outputs=f"source_{slide}",
+        outputs=[f"source_{slide}", f"truth-{slide}"],
         name=f"simulate-{slide}",
     )
 
