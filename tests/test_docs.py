@@ -22,7 +22,10 @@ def test_links_resolve(page):
             assert (page.parent / target).exists(), target
 
 
-def test_the_library_example_of_the_readme_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("page", "layer"), [("README.md", "additive"), ("docs/completion.md", "ppca")]
+)
+def test_the_library_examples_run(page, layer, tmp_path, monkeypatch):
     slides = {name: {"subject": name, "split": "train"} for name in ("A1", "B1", "C1", "D1")}
     cohort = Cohort.model_validate(
         {
@@ -43,20 +46,20 @@ def test_the_library_example_of_the_readme_runs(tmp_path, monkeypatch):
     lengths.to_csv(tmp_path / "gene_lengths_human.tsv.gz", sep="\t", index=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPARED_GENE_LENGTHS", str(tmp_path))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    example, three_lines = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    example, three_lines = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names, new_slide = {}, {}
 
-    exec(compile(example, "README.md", "exec"), names)
-    exec(compile(three_lines, "README.md", "exec"), new_slide)
+    exec(compile(example, page, "exec"), names)
+    exec(compile(three_lines, page, "exec"), new_slide)
 
     completed = names["cohort"]
     measured = completed.layers["measured"]
     assert completed.n_obs == sum(slide.n_obs for slide in names["slides"])
-    assert (completed.layers["additive"][measured] == completed.layers["log_tpm"][measured]).all()
+    assert (completed.layers[layer][measured] == completed.layers["log_tpm"][measured]).all()
     assert sum(bool(line) for line in three_lines.splitlines()) == 3
     assert list(new_slide["completed"].var_names) == list(completed.var_names)
-    assert (new_slide["completed"].layers["additive"] > 0).all()
+    assert (new_slide["completed"].layers[layer] > 0).all()
     with pytest.raises(ConfigurationError, match="slides have 1 name"):
         sb.process([names["slides"][0]] * 2)
 

@@ -89,6 +89,48 @@ def test_another_version_of_the_method_is_refused(expression, tmp_path):
     completers.create("additive").fit(expression).save(tmp_path / "saved")
     card = tmp_path / "saved" / "card.json"
     content = json.loads(card.read_text(encoding="utf-8"))
+    del content["digests"]  # as earlier releases wrote it
     card.write_text(json.dumps({**content, "version": 0}), encoding="utf-8")
     with pytest.raises(InputError, match="additive of version 0; this code has version 1"):
         load_completer(tmp_path / "saved")
+
+
+def test_a_folder_that_is_no_model_is_never_replaced(expression, tmp_path):
+    completer = completers.create("additive").fit(expression)
+    own = tmp_path / "own"
+    own.mkdir()
+    completer.save(own)  # empty: nothing is lost
+    completer.save(own)  # a model: replaced
+    (own / "notes.txt").write_text("mine", encoding="utf-8")
+    for target in (own, own / "notes.txt"):
+        with pytest.raises(InputError, match=r"holds notes.txt, which is no part of a model"):
+            completer.save(target)
+    assert (own / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("weights.safetensors", lambda content: content[:-8] + b"12345678"),
+        ("weights.safetensors", lambda content: content[:-8]),
+        ("weights.safetensors", lambda _: b"x"),
+        ("card.json", lambda content: content.replace(b"gene_0", b"gene_9")),
+        ("card.json", lambda content: content[:-9]),
+        ("card.json", lambda _: b"[]"),
+    ],
+)
+def test_a_changed_model_is_refused(expression, tmp_path, file, change):
+    completers.create("additive").fit(expression).save(tmp_path / "saved")
+    path = tmp_path / "saved" / file
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(InputError, match=f"{file} is not as it was written"):
+        load_completer(tmp_path / "saved")
+
+
+def test_weights_of_another_model_are_refused(expression, tmp_path):
+    completers.create("additive").fit(expression).save(tmp_path / "one")
+    expression.layers["log_tpm"] *= 2
+    completers.create("additive").fit(expression).save(tmp_path / "two")
+    (tmp_path / "two" / "weights.safetensors").replace(tmp_path / "one" / "weights.safetensors")
+    with pytest.raises(InputError, match="from another model"):
+        load_completer(tmp_path / "one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import anndata
 import numpy as np
@@ -220,3 +221,11 @@ def test_values_over_other_denominators_are_warned_of(expression, completer, cap
     caplog.clear()
     completer.complete(expression)
     assert caplog.text == ""
+
+
+def test_a_recipe_without_the_completers_genes_is_refused(slides, expression, completer):
+    place = completer.recipe.genes.index(expression.var_names[0])
+    genes = tuple("other" if i == place else g for i, g in enumerate(completer.recipe.genes))
+    wrong = replace(completer.recipe, genes=genes)
+    with pytest.raises(ContractError, match=f"1 genes .*: {expression.var_names[0]};"):
+        wrong.values_of(slides["D"], completer.completer)

@@ -258,6 +258,12 @@ def test_magic_gives_a_markov_matrix_that_keeps_constants():
     np.testing.assert_allclose(markov @ np.full(50, 3.0), 3.0)
 
 
+def test_magic_takes_nothing_from_unlike_spots_where_twins_set_the_scale():
+    twins, others = np.zeros((8, 6)), np.random.default_rng(1).normal(5, 1, size=(20, 6))
+    markov = magic_diffusion(np.concatenate([twins, others]), 5)
+    assert markov[:8, 8:].sum() == 0
+
+
 def test_knn_smoothing_finds_the_groups():
     generator = np.random.default_rng(0)
     group = np.repeat([0, 1], 16)

@@ -207,6 +207,22 @@ def test_a_batch_in_parts_has_the_loss_and_gradient_of_the_whole(problem, monkey
     torch.testing.assert_close(split[2], whole[2], rtol=1e-3, atol=1e-6)
 
 
+def test_a_copys_dropout_does_not_depend_on_how_many_train_beside_it(problem, monkeypatch):
+    monkeypatch.setattr("spared_benchmark.completion.methods._spackle_problem._SPOTS_AT_ONCE", 100)
+    problem.network.dropout = 0.5
+    batch = problem.draw(torch.Generator().manual_seed(3))
+
+    def first_copy(copies):
+        weights = {
+            n: v.repeat(copies, 1, 1)[:, : v.shape[1]] if v.ndim == 3 else v.repeat(copies, 1)
+            for n, v in problem.module.weights().items()
+        }
+        noise = [5, *range(100, 99 + copies)]
+        return [float(part["loss"][0]) for part in problem.parts(weights, batch, noise)]
+
+    assert first_copy(10) == pytest.approx(first_copy(1), rel=1e-4)
+
+
 def test_validation_judges_hidden_entries_of_centres(network):
     expression = torch.randn(3, 5, generator=torch.Generator().manual_seed(5))
     members = torch.tensor([[0, 1], [2, -1]])
@@ -376,3 +392,8 @@ def test_all_rates_at_once_are_the_trials_of_one_after_the_other(expression, mas
     for one, other in zip(together, alone, strict=True):
         assert one["best_step"] == other.best_step
         assert one["best_value"] == pytest.approx(other.best_value, rel=1e-4)
+
+
+def test_the_type_of_products_is_kept_with_the_weights(expression, masks, training):
+    completer = fit(Setting(expression, masks, "log_tpm"), training, precision="auto")
+    assert completer.settings["precision"] in {"float32", "bfloat16"}

@@ -49,6 +49,26 @@ def test_what_the_covariate_explains_wholly_is_undefined():
     assert np.isnan(found[0])
 
 
+def test_a_covariate_of_each_entry_is_removed_gene_by_gene():
+    generator = np.random.default_rng(4)
+    first, second, given = generator.normal(size=(3, 40, 2))
+    entries = np.ones((40, 2), dtype=bool)
+    found = partial_correlation(first, second, given, entries)
+    for gene in range(2):
+        column = slice(gene, gene + 1)
+        alone = partial_correlation(
+            first[:, column], second[:, column], given[:, gene], entries[:, column]
+        )
+        assert found[gene] == pytest.approx(alone[0])
+
+
+def test_three_entries_have_no_partial_correlation():
+    first, second, given = np.random.default_rng(5).normal(size=(3, 4, 1))
+    entries = np.array([[True], [True], [True], [False]])
+    assert np.isnan(partial_correlation(first, second, given, entries)[0])
+    assert np.isfinite(partial_correlation(first, second, given, ~entries | entries)[0])
+
+
 def test_a_constant_covariate_removes_nothing():
     generator = np.random.default_rng(3)
     first, second = generator.normal(size=(2, 30, 4))

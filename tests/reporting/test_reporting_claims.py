@@ -72,18 +72,26 @@ def test_how_far_stlearn_is_and_what_telling_it_the_mask_does(zeros, verdict):
     [(3.0, 1.1, REPRODUCED), (1.1, 1.1, IN_PART), (3.0, 2.0, IN_PART), (1.0, 2.0, NOT_REPRODUCED)],
 )
 def test_growth_with_the_share_hidden(median, spackle, verdict):
-    errors = {"spackle": {0.1: 1.0, 0.7: spackle}, "median": {0.1: 1.0, 0.7: median}}
-    assert starting(completion_claims(summary(errors)), "70 %").verdict == verdict
+    errors = {
+        "spackle (paper evaluation)": {0.1: 1.0, 0.7: spackle},
+        "median (paper evaluation)": {0.1: 1.0, 0.7: median},
+        "median": {0.1: 1.0, 0.7: 0.5},
+    }
+    claim = starting(completion_claims(summary(errors)), "70 %")
+    assert claim.verdict == verdict
+    assert "median 0.500" in claim.beside
 
 
 def test_corrected_space_decides_where_it_was_scored():
     own = summary({"spackle": {0.3: 3.0}, "median": {0.3: 4.0}})
     printed = summary({"spackle": {0.3: 0.4}, "median": {0.3: 4.0}}, space="combat")
+    printed["pcc_gene"] = 0.7
     claims = completion_claims(pd.concat([own, printed], ignore_index=True))
     assert starting(claims, "82.5").verdict == REPRODUCED
     average = starting(claims, "0.713")
     assert average.verdict == UNTESTABLE
-    assert average.found["A"].startswith("0.400")
+    assert average.found["A"] == "0.400, PCC 0.700"
+    assert starting(claims, "Ablations").verdict == UNTESTABLE
 
 
 def test_what_was_not_run_is_not_judged():

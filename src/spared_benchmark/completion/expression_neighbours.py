@@ -60,7 +60,9 @@ def magic_diffusion(expression: _Floats, knn: int) -> sparse.csr_array:
     distances, places = nearest_spots(scores, _MAGIC_NEIGHBOURS_PER_KNN * knn)
     if places.shape[1]:
         scale = distances[:, [min(knn, places.shape[1]) - 1]]
-        relative = np.divide(distances, scale, out=np.zeros_like(distances), where=scale > 0)
+        # Where the scale is 0, a spot is like its twins and like no other.
+        unlike = np.where(distances > 0, np.inf, 0.0)
+        relative = np.divide(distances, scale, out=unlike, where=scale > 0)
         weights = np.exp(-relative)
         weights[weights < _MAGIC_LEAST_WEIGHT] = 0.0
     else:

@@ -120,7 +120,11 @@ class CohortCompleter:
         return completed
 
     def save(self, folder: Path | str) -> None:
-        """Write card and weights into ``folder``, atomically; a study's models look the same."""
+        """Write card and weights as ``folder``, atomically; a study's models look the same.
+
+        Raises:
+            InputError: When ``folder`` holds anything that is no model.
+        """
         card = {**describe(self.completer), **on_card(self.recipe)}
         Model(card, self.completer.state()).save(Path(folder))
 

@@ -103,7 +103,7 @@ class Recipe:
         kept = self._kept(slide, counts, name)
         counts = counts[kept]
         denominators = np.asarray(counts @ (1.0 / self.lengths)).ravel()
-        places = pd.Index(self.genes).get_indexer(pd.Index(completer.genes))
+        places = self._places(completer)
         chosen = np.asarray(counts[:, places].toarray(), dtype=np.float64)
         values = np.log2(1 + chosen * one_count(self.lengths[places], denominators))
         obs = slide.obs.iloc[np.flatnonzero(kept)][["array_row", "array_col"]].copy()
@@ -123,6 +123,19 @@ class Recipe:
         told = {"lattice": completer.lattice, "pitch_um": facts["pitch_um"], "slide": dict(facts)}
         spatial = {"spatial": np.asarray(slide.obsm["spatial"])[kept]}
         return anndata.AnnData(obs=obs, var=var, layers=layers, obsm=spatial, uns=told)
+
+    def _places(self, completer: Completer) -> NDArray[np.intp]:
+        """Return where the completer's genes stand among the filtered ones ``(n_genes,)``."""
+        places = pd.Index(self.genes).get_indexer(pd.Index(completer.genes))
+        unknown = np.asarray(completer.genes, dtype=object)[places < 0].tolist()
+        if unknown:
+            msg = (
+                f"{completer.card.name} was fitted on {len(unknown)} genes that its values are not "
+                f"normalised over: {', '.join(unknown[:_NAMED])}; fit it again on what process "
+                "returns"
+            )
+            raise ContractError(msg)
+        return np.asarray(places)
 
     def _counts(self, slide: anndata.AnnData, name: str, method: str) -> sparse.csr_matrix:
         """Return the counts of the filtered genes ``(n_spots, n_filtered)``."""

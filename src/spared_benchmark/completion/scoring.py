@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spared_benchmark.completion.assay import Assay
 from spared_benchmark.completion.structure_metrics import TrueStructure
 from spared_benchmark.evaluation.correlation import partial_correlation
+from spared_benchmark.evaluation.floor import one_count
 from spared_benchmark.evaluation.metrics import scores
 
 SCORED_SPLITS = ("val", "test")
@@ -25,6 +26,7 @@ def score_assay(
     completed: NDArray[np.float32],
     split: NDArray[np.str_],
     slide: NDArray[np.str_],
+    gene_length: NDArray[np.float64],
     structure: Callable[[str], TrueStructure],
 ) -> pd.DataFrame:
     """Score the hidden entries of an assay.
@@ -34,15 +36,16 @@ def score_assay(
         completed: ``(n_spots, n_genes)``.
         split: Of each spot ``(n_spots,)``.
         slide: Of each spot ``(n_spots,)``.
+        gene_length: ``(n_genes,)``.
         structure: Gives the true structure of a slide under this assay.
 
     Returns:
         Columns ``regime``, ``hidden_fraction``, ``assay``, ``split``, ``slide`` (empty for pooled
         over the slides of the split), ``metric``, ``value``, ``n``. ``pcc_net`` is ``pcc_gene``
-        with the TPM denominator of the spots' truth removed: what is not depth alone. Errors of
-        structure are means over slides when pooled.
+        with the value of a single count at the depth of the spots' truth removed: what is not
+        depth alone. Errors of structure are means over slides when pooled.
     """
-    depth = np.log2(np.where(assay.depth > 0, assay.depth, 1.0))
+    single = np.log2(1 + one_count(gene_length, np.where(assay.depth > 0, assay.depth, 1.0)))
     frames = []
     for name in SCORED_SPLITS:
         rows = split == name
@@ -50,7 +53,7 @@ def score_assay(
             continue
         parts = (assay.truth[rows], completed[rows], assay.hidden[rows])
         table = scores(*parts, slide[rows], ERRORS)
-        others = _net(*parts, slide[rows], depth[rows])
+        others = _net(*parts, slide[rows], single[rows])
         others += _structure(assay, completed, np.flatnonzero(rows), slide, structure)
         further = pd.DataFrame(others, columns=["slide", "metric", "value", "n"])
         frames.append(pd.concat([table, further], ignore_index=True).assign(split=name))
@@ -67,12 +70,12 @@ def _net(
     completed: NDArray[np.float32],
     hidden: NDArray[np.bool_],
     slide: NDArray[np.str_],
-    depth: NDArray[np.float64],
+    single: NDArray[np.float64],
 ) -> _Rows:
     rows: _Rows = []
     for label in dict.fromkeys(slide.tolist()):
         of = slide == label
-        values = partial_correlation(truth[of], completed[of], depth[of], hidden[of])
+        values = partial_correlation(truth[of], completed[of], single[of], hidden[of])
         defined = values[~np.isnan(values)]
         mean = float(defined.mean()) if defined.size else float("nan")
         rows.append((label, "pcc_net", mean, int(defined.size)))

@@ -167,9 +167,9 @@ class Setting:
 
     def score(self, completed: NDArray[np.float32], assay: Assay) -> pd.DataFrame:
         """Score an assay: its hidden entries, see `score_assay`, and `against_truth`."""
-        table = score_assay(
-            assay, completed, self.split, self.slide, lambda name: self._structure(name, assay)
-        )
+        lengths = self.expression.var["gene_length"].to_numpy(dtype=np.float64)
+        parts = (assay, completed, self.split, self.slide, lengths)
+        table = score_assay(*parts, lambda name: self._structure(name, assay))
         return pd.concat([table, *self.against_truth(completed, assay)], ignore_index=True)
 
     def against_truth(

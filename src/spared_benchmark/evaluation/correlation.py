@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 # A standard deviation below this share of the mean is the rounding of float32, not variation.
 _RESOLUTION = 1e-6
+_FEWEST_PARTIAL = 4
 
 
 def correlation(
@@ -49,26 +50,30 @@ def pearson(
 def partial_correlation(
     first: ArrayLike, second: ArrayLike, given: ArrayLike, entries: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return each gene's correlation of two matrices with a covariate of the spots removed.
+    """Return each gene's correlation of two matrices with a covariate removed.
 
     Args:
         first: Values ``(n_spots, n_genes)``.
         second: Values of the same shape.
-        given: The covariate ``(n_spots,)``, such as the logarithm of the library size.
+        given: The covariate ``(n_spots,)``, or of each entry ``(n_spots, n_genes)``.
         entries: The entries that count ``(n_spots, n_genes)``.
 
     Returns:
-        One value per gene ``(n_genes,)``; NaN where the plain correlation is undefined or the
-        covariate explains one side wholly. A constant covariate removes nothing.
+        One value per gene ``(n_genes,)``; NaN where the plain correlation is undefined, where the
+        covariate explains one side wholly, and below four entries: of three it is 1 or −1
+        whatever they are. A constant covariate removes nothing.
     """
-    covariate = np.broadcast_to(np.asarray(given, dtype=np.float64)[:, None], entries.shape)
+    covariate = np.asarray(given, dtype=np.float64)
+    if covariate.ndim == 1:
+        covariate = np.broadcast_to(covariate[:, None], entries.shape)
     plain = correlation(first, second, entries, axis=0)
     with_first = np.nan_to_num(correlation(first, covariate, entries, axis=0))
     with_second = np.nan_to_num(correlation(second, covariate, entries, axis=0))
     remaining = (1 - with_first**2) * (1 - with_second**2)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = (plain - with_first * with_second) / np.sqrt(remaining)
-    return np.where(remaining < _RESOLUTION, np.nan, np.clip(value, -1.0, 1.0))
+    undefined = (remaining < _RESOLUTION) | (entries.sum(axis=0) < _FEWEST_PARTIAL)
+    return np.where(undefined, np.nan, np.clip(value, -1.0, 1.0))
 
 
 def centred(

@@ -11,10 +11,15 @@ _Floats = NDArray[np.float64]
 def correlations(scores: _Floats, table: NDArray[np.int32]) -> _Floats:
     """Return each spot's correlation with its neighbours ``(n_spots, k)``, 0 where undefined.
 
+    A correlation over components depends on their signs, which no decomposition determines: each
+    is turned so that its largest score is positive.
+
     Args:
         scores: Principal components of one slide's spots ``(n_spots, n_components)``.
         table: Neighbour table ``(n_spots, k)``, −1 padded; 0 there.
     """
+    largest = np.take_along_axis(scores, np.abs(scores).argmax(axis=0)[None], axis=0)
+    scores = scores * np.where(largest < 0, -1.0, 1.0)
     centred = scores - scores.mean(axis=1, keepdims=True)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     unit = np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)

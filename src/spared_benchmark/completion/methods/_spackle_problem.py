@@ -17,8 +17,9 @@ from spared_benchmark.completion.methods._spackle_network import (
 )
 from spared_benchmark.training.dropout import Dropout
 
-# What a CPU computes at once stays in its cache: spots, and spots times copies.
-_SPOTS_AT_ONCE, _ROWS_AT_ONCE = 1216, 4864
+# What a CPU computes at once for one copy stays in its cache. It must not depend on the number of
+# copies: each part draws its own dropout.
+_SPOTS_AT_ONCE = 1216
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +123,7 @@ class SpackleProblem:
         device = batch.members.device
         drop = Dropout(self.network.dropout, noise, device)
         sets, slots = batch.members.shape
-        spots = min(_SPOTS_AT_ONCE, _ROWS_AT_ONCE // len(noise or (0,)))
-        at_once = max(1, spots // slots) if device.type == "cpu" else sets
+        at_once = max(1, _SPOTS_AT_ONCE // slots) if device.type == "cpu" else sets
         pieces = (batch.members.split(at_once), batch.hidden.split(at_once))
         for members, hidden in zip(*pieces, strict=True):
             layout = Layout.packed(members >= 0)

@@ -24,9 +24,11 @@ class Median(Stateless):
         source="Mejia et al. 2023 (SEPAL), as in the SpaRED benchmark (Ruiz et al. 2025)",
         year=2023,
         uses=frozenset({"space"}),
+        version=2,
         exemptions=frozenset({"constant_gene"}),
     )
     defaults: ClassVar[dict[str, Any]] = {"hops": 4}
+    reads_fill: ClassVar[bool] = True
 
     def _complete(self, slide: Visible) -> NDArray[np.floating]:
         return median_completed(slide, self.settings["hops"])

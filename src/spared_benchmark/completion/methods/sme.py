@@ -31,6 +31,7 @@ class Sme(GridChosen):
         "convolution (Knutsson and Westin 1993)",
         year=2023,
         uses=frozenset({"genes", "space"}),
+        version=2,
     )
     defaults: ClassVar[dict[str, Any]] = {
         "neighbours": (2, 6, 12, 18),

@@ -37,6 +37,7 @@ class SmeZeros(GridChosen):
         source="stLearn: Pham et al. 2023; SME_impute0",
         year=2023,
         uses=frozenset({"genes", "space"}),
+        version=2,
         exemptions=frozenset({"constant_gene"}),
     )
     defaults: ClassVar[dict[str, Any]] = {"neighbours": 3, "components": 50}

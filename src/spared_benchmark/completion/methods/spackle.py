@@ -108,9 +108,9 @@ class Spackle(Completer):
         result = stacked_sweep(make, self.identified(training, train, selection))
         self.network = self._network().to(device).eval()
         self.network.load_state_dict(result.state)
-        products = str(self._products(device)).removeprefix("torch.")
-        trials = [trial.summary() for trial in result.trials]
-        self.record = {"products": products, "trials": trials}
+        # Whoever loads it computes as it was trained, on any machine.
+        self.settings["precision"] = str(self._products(device)).removeprefix("torch.")
+        self.record = {"trials": [trial.summary() for trial in result.trials]}
 
     def _complete(self, slide: Visible) -> NDArray[np.floating]:
         device = next(self.network.parameters()).device

@@ -38,7 +38,8 @@ class SpackleAsReleased(Spackle):
       batch the released code ends in an error; here it is one batch.
 
     Not repeated: an unused layer of the network, masks drawn anew at each validation, and medians
-    that were computed before entries were hidden, but for the score in the paper's evaluation.
+    that were computed before entries were hidden, but for the score in the paper's evaluation; and
+    batches that hold spots of several slides in use, where each slide is completed alone.
     """
 
     card: ClassVar[Card] = Card(

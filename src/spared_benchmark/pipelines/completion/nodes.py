@@ -28,7 +28,7 @@ def gather_truth(expression: AnnData, **truths: Callable[[], AnnData]) -> Array:
     return true_expression(expression, truths)
 
 
-@version(3)
+@version(4)
 def complete(
     expression: AnnData,
     masks: Masks,
@@ -45,7 +45,7 @@ def complete(
     return done.completed, Model(done.card, done.state), done.scores, done.examples
 
 
-@version(2)
+@version(3)
 def score_controls(
     expression: AnnData,
     masks: Masks,
