@@ -14,6 +14,9 @@ COMPLETION_CAPTIONS = {
     "completion_regimes": "Share of the reducible error removed, in %, by way of hiding: 0 is the "
     "mean of the slide, 100 the Poisson floor; mean over cohorts, which count alike. An asterisk: "
     "not every cohort has the cell; hatched: none has.",
+    "learning_curves": "Error on the val entries of selection while networks were trained, one "
+    "line per learning rate; dots: the lowest, whose weights were kept. Cut at twice the lowest of "
+    "a panel.",
     "hidden_maps": "One slide, one assay, random entries at 30 % hidden. Two genes, those that the "
     "best method recovered best and worst by PCC: what was measured, what stayed visible, what was "
     "hidden, and what completers gave the hidden spots. Grey: nothing to show. One scale per gene "

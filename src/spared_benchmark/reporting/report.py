@@ -61,9 +61,10 @@ def render(
             missing.
         figures: PNG bytes by name: ``cohorts``, ``completion``, ``completion_errors``,
             ``completion_shares``, ``completion_regimes``, ``hidden_maps:<cohort>``,
-            ``hidden_scatter:<cohort>``, ``prediction``, ``maps:<cohort>``,
-            ``overlay:<cohort>/<slide>``, ``stage:<stage>:<cohort>`` (a cohort's processing);
-            ``<section>:<anything>`` stands in that section.
+            ``hidden_scatter:<cohort>``, ``learning_curves:<cohort>``, ``prediction``,
+            ``maps:<cohort>``, ``overlay:<cohort>/<slide>``,
+            ``stage:<stage>:<cohort>`` (a cohort's processing); ``<section>:<anything>`` stands in
+            that section.
         cohorts: Definitions by code: titles, licences, citations.
         settings: Title of the page.
         provenance: Versions, commit, digests and whatever else tells how the numbers were made.

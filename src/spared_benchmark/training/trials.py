@@ -30,6 +30,11 @@ class TrialStore:
         """Return the trial of ``identity``: everything that decides its outcome."""
         return Trial(self.root / digest_of(identity), identity)
 
+    def history(self, key: str) -> list[dict[str, float]]:
+        """Return what each validation of a trial that has ended gave; nothing if it is gone."""
+        result = Trial(self.root / key, {}).result()
+        return list(result["history"]) if result else []
+
 
 class Trial:
     """One training on disk: a checkpoint while it runs, then its result and best weights.

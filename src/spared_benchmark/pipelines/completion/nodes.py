@@ -65,6 +65,27 @@ def collect_scores(controls: DataFrame, *scores: DataFrame) -> DataFrame:
     return add_skill(collect_completion_scores([*scores, controls]))
 
 
+def draw_learning_curves(trials: TrialStore, **models: Model) -> bytes:
+    """Draw how the error on val fell in every training; no bytes where nothing was trained."""
+    from spared_benchmark.reporting.figures.completing.curves import Curve, learning_curves
+    from spared_benchmark.reporting.figures.small import small_png
+
+    curves = {}
+    for name, model in models.items():
+        curves[name] = [
+            Curve(
+                trial["space"],
+                trial["learning_rate"],
+                tuple(int(row["step"]) for row in history),
+                tuple(row["val_mse"] for row in history),
+            )
+            for trial in model.card["trials"]
+            if (history := trials.history(trial["trial"]))
+        ]
+    figure = learning_curves({name: own for name, own in curves.items() if own})
+    return b"" if figure is None else small_png(figure)
+
+
 def draw_examples(
     expression: AnnData, masks: Masks, scores: DataFrame, **completed: Array
 ) -> tuple[bytes, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
+from spared_benchmark.completion import completers as registered
 from spared_benchmark.configuration import Configuration
 from spared_benchmark.pipelines.cohorts import in_namespace
 from spared_benchmark.pipelines.completion import nodes
@@ -55,9 +56,16 @@ def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline
         outputs=["hidden_maps", "hidden_scatter"],
         name="draw_completion_examples",
     )
+    trained = [name for name in completers if registered.card(name).trained]
+    curves = Node(
+        nodes.draw_learning_curves,
+        inputs={"trials": "trials", **{name: f"completer-{name}" for name in trained}},
+        outputs="learning_curves",
+        name="draw_learning_curves",
+    )
     runs = [_completer(code, completer, truth) for completer in completers]
     gathered = [_truth(cohort)] if truth else []
-    return in_namespace([masks, *gathered, *runs, controls, scores, examples], code)
+    return in_namespace([masks, *gathered, *runs, controls, scores, examples, curves], code)
 
 
 def _truth(cohort: Cohort) -> Node:

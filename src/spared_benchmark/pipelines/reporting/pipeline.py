@@ -61,6 +61,7 @@ def create_pipeline(configuration: Configuration) -> Pipeline:
         for code in cohorts
         for name in ("maps", "scatter")
     }
+    curves = {f"learning_curves:{code}": of_cohort(code, "learning_curves") for code in cohorts}
     overviews = {f"overlay:{code}": of_cohort(code, "overview") for code in cohorts}
     mapped = cohorts if configuration.study.predictors else ()
     maps = {f"maps:{code}": of_cohort(code, "maps") for code in mapped}
@@ -80,6 +81,7 @@ def create_pipeline(configuration: Configuration) -> Pipeline:
             **{name: f"figure_{name}" for name in ("cohorts", "completion", "prediction")},
             **{f"completion_{name}": f"figure_completion_{name}" for name in COMPLETION_FIGURES},
             **examples,
+            **curves,
             **maps,
             **overviews,
             **stages,
