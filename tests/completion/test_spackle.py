@@ -103,6 +103,8 @@ def test_the_centre_alone_equals_the_centre_of_all(network, neighbourhoods):
     embedded = linear(expression.flatten(0, 1)[None], weights, "embed.")
     centres = encode_centres(weights, embedded, members, F32)
     torch.testing.assert_close(centres[0], encoded(weights, expression, padding)[0, :, 0])
+    whole = complete_centres(weights, expression.flatten(0, 1), members)
+    torch.testing.assert_close(whole, centres)
 
 
 def test_centres_do_not_depend_on_the_size_of_batches(network):

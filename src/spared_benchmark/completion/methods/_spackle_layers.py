@@ -113,6 +113,12 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, present: Tensor, drop:
     return torch.bmm(attention.to(values.dtype), values)
 
 
+def outward(attended: Tensor, weights: Weights, name: str) -> Tensor:
+    """Project what was attended, unless the layer's values hold that already."""
+    projection = name + "self_attn.out_proj."
+    return linear(attended, weights, projection) if projection + "weight" in weights else attended
+
+
 def feed_forward(spots: Tensor, weights: Weights, name: str, drop: Dropout) -> Tensor:
     """Return linear, rectifier, linear of each copy, before the residual."""
     rectified = drop.rectified(linear(spots, weights, name + "linear1."))
@@ -139,7 +145,7 @@ def encoder_layer(
     queries, keys, values = layout.lay_out(projected).chunk(3, dim=-1)
     attended = layout.pack(attend(queries, keys, values, layout.present, drop), copies)
     before = layout.pack(layout.lay_out(spots), copies) if layout.shared else spots
-    update = drop(linear(attended, weights, name + "self_attn.out_proj."))
+    update = drop(outward(attended, weights, name))
     middle = layer_norm(before + update, weights, name + "norm1.")
     update = drop(feed_forward(middle, weights, name, drop))
     return layer_norm(middle + update, weights, name + "norm2.")

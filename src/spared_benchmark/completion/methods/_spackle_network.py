@@ -14,6 +14,7 @@ from spared_benchmark.completion.methods._spackle_layers import (
     feed_forward,
     layer_norm,
     linear,
+    outward,
 )
 from spared_benchmark.training.dropout import Dropout
 
@@ -69,7 +70,7 @@ def encode_centres(
     computed for the centres alone.
 
     Args:
-        weights: Stacked weights of `SpackleNetwork`.
+        weights: Stacked weights of `SpackleNetwork`, as they are or `ready_to_complete`.
         embedded: Spots after the first linear map ``(n_copies, n_spots, width)``.
         members: Rows of ``embedded`` ``(n_neighbourhoods, n_slots)``, −1 for no spot.
         products: As `encode`.
@@ -102,10 +103,29 @@ def _centres(spots: Tensor, weights: Weights, name: str, layout: Layout, drop: D
     queries = torch.bmm(affine(before, inward[0], biases[0]), inward[1])
     attended = attend(queries.flatten(0, 1)[:, None], slots, slots, layout.present, drop)
     attended = affine(attended.reshape(before.shape), inward[2], biases[2])
-    update = linear(attended, weights, name + "self_attn.out_proj.")
-    middle = layer_norm(before + update, weights, name + "norm1.")
+    middle = layer_norm(before + outward(attended, weights, name), weights, name + "norm1.")
     update = feed_forward(middle, weights, name, drop)
     return layer_norm(middle + update, weights, name + "norm2.")
+
+
+def ready_to_complete(weights: Weights, products: torch.dtype) -> dict[str, Tensor]:
+    """Return the weights with less to compute for the same output.
+
+    Attention averages values with weights that sum to 1, so the projection that follows it can be
+    taken into the values, which are fewer: O(Σ aVx) + o is Σ a(OVx + o). Matrices of products have
+    the type of the products.
+    """
+    ready = dict(weights)
+    for number in range(depth(weights)):
+        name = f"layers.{number}.self_attn."
+        out, shift = ready.pop(name + "out_proj.weight"), ready.pop(name + "out_proj.bias")
+        query, key, value = weights[name + "in_proj_weight"].chunk(3, dim=1)
+        biases = weights[name + "in_proj_bias"].chunk(3, dim=1)
+        folded = torch.bmm(out, biases[2][..., None])[..., 0] + shift
+        ready[name + "in_proj_weight"] = torch.cat([query, key, torch.bmm(out, value)], dim=1)
+        ready[name + "in_proj_bias"] = torch.cat([*biases[:2], folded], dim=1)
+    inside = [name for name in ready if name.startswith("layers.") and ".norm" not in name]
+    return ready | {name: ready[name].to(products) for name in inside}
 
 
 def complete_centres(
@@ -130,9 +150,10 @@ def complete_centres(
     """
     with torch.inference_mode():
         embedded = linear(expression[None], weights, "embed.")
-        size = batch_size or (256 if embedded.device.type == "cpu" else 16384)
+        ready = ready_to_complete(weights, products)
+        size = batch_size or (512 if embedded.device.type == "cpu" else 16384)
         parts = [
-            encode_centres(weights, embedded, part, products)
+            encode_centres(ready, embedded, part, products)
             for part in torch.split(members, max(1, size // embedded.shape[0]))
         ]
         return torch.cat(parts, dim=1)
