@@ -46,6 +46,19 @@ def test_completion_shows_every_completer_best_first(results: dict[str, pd.DataF
     assert figure._supxlabel.get_text().startswith("MSE of hidden entries, (log")
 
 
+def test_of_many_completers_the_best_the_papers_and_the_means_are_drawn(
+    results: dict[str, pd.DataFrame],
+) -> None:
+    scores = results["completion_scores"]
+    additive = scores[scores["completer"] == "additive"]
+    many = [additive.assign(completer=f"worse_{n}", value=additive["value"] + n) for n in range(20)]
+    names = _names(_shown(completion_dots(pd.concat([scores, *many], ignore_index=True)))[0])
+    assert names[0] == "spackle"
+    assert {"median", "floor", "slide_gene_mean", "gene_mean"} <= set(names)
+    assert "zero" not in names
+    assert len(names) <= 16
+
+
 def test_completion_shows_the_headline_of_several_regimes(
     results: dict[str, pd.DataFrame],
 ) -> None:

@@ -14,7 +14,8 @@ CAPTIONS = {
     "(hollow) and among the chosen ones (filled).",
     "completion": "Error on hidden entries. Small dots: assays; large dots: their mean. Hollow: "
     "controls, each with its line; green: the Poisson floor, below which no completer can be "
-    "expected to go. Arrowheads: beyond the axis, with the number.",
+    "expected to go. Arrowheads: beyond the axis, with the number. Of many completers the best "
+    "eight, the paper's and the means to beat; the next figure has all.",
     "prediction": "Error on measured entries, by what a predictor was trained on. Hollow: "
     "controls; dashed: the best of them. Bars: standard deviation over seeds. Arrowheads: beyond "
     "the axis, with the number.",

@@ -9,6 +9,9 @@ from matplotlib.figure import Figure
 from spared_benchmark.reporting import tables
 from spared_benchmark.reporting.figures import dots, style
 
+_ROOM, _BEST = 16, 8  # rows; methods that are drawn where there are more
+_ALWAYS = ("spackle", "median", "gene_mean", tables.BASELINE, tables.FLOOR)
+
 
 def completion_dots(
     scores: pd.DataFrame,
@@ -18,7 +21,8 @@ def completion_dots(
 ) -> Figure:
     """Draw the error of every completer: small dots are assays, large dots their mean.
 
-    Controls and the floor lie below, each with a vertical line, and are not ranked.
+    Controls and the floor lie below, each with a vertical line, and are not ranked. Of more
+    completers than names have room, the best methods, the paper's and the means to beat are drawn.
 
     Args:
         scores: Tidy completion scores.
@@ -33,7 +37,7 @@ def completion_dots(
     summary = tables.completion_summary(chosen)
     shown = summary[summary["mse"].notna()] if len(summary) else summary
     cohorts = tables.in_order(shown["cohort"]) if len(shown) else []
-    panels = [shown[shown["cohort"] == cohort] for cohort in cohorts]
+    panels = [_fewer(shown[shown["cohort"] == cohort]) for cohort in cohorts]
     most = max((len(rows) for rows in panels), default=1)
     figure, grid = style.panels(len(cohorts), 0.6 + 0.245 * most)
     for axes, cohort, rows in zip(grid, cohorts, panels, strict=True):
@@ -43,6 +47,14 @@ def completion_dots(
     label = f"MSE of hidden entries, {style.UNITS.get(space, space)}"
     figure.supxlabel(label, fontsize=style.TEXT, color=style.INK)
     return figure
+
+
+def _fewer(summary: pd.DataFrame) -> pd.DataFrame:
+    if len(summary) <= _ROOM:
+        return summary
+    methods = summary[summary["kind"] == "method"]
+    names = {*methods.sort_values("mse")["completer"].head(_BEST), *_ALWAYS}
+    return summary[summary["completer"].isin(names)]
 
 
 def _panel(axes: Axes, summary: pd.DataFrame, scores: pd.DataFrame) -> None:
