@@ -112,8 +112,8 @@ def ready_to_complete(weights: Weights, products: torch.dtype) -> dict[str, Tens
     """Return the weights with less to compute for the same output.
 
     Attention averages values with weights that sum to 1, so the projection that follows it can be
-    taken into the values, which are fewer: O(Σ aVx) + o is Σ a(OVx + o). Matrices of products have
-    the type of the products.
+    taken into the values, which are fewer: O(Σ aVx) + o is Σ a(OVx + o). Matrices are rounded to
+    bfloat16 once where products are computed in it.
     """
     ready = dict(weights)
     for number in range(depth(weights)):
@@ -124,6 +124,8 @@ def ready_to_complete(weights: Weights, products: torch.dtype) -> dict[str, Tens
         folded = torch.bmm(out, biases[2][..., None])[..., 0] + shift
         ready[name + "in_proj_weight"] = torch.cat([query, key, torch.bmm(out, value)], dim=1)
         ready[name + "in_proj_bias"] = torch.cat([*biases[:2], folded], dim=1)
+    if products != torch.bfloat16:
+        return ready
     inside = [name for name in ready if name.startswith("layers.") and ".norm" not in name]
     return ready | {name: ready[name].to(products) for name in inside}
 

@@ -79,7 +79,7 @@ def draw_learning_curves(trials: TrialStore, **models: Model) -> bytes:
                 tuple(int(row["step"]) for row in history),
                 tuple(row["val_mse"] for row in history),
             )
-            for trial in model.card["trials"]
+            for trial in model.card.get("trials", ())
             if (history := trials.history(trial["trial"]))
         ]
     figure = learning_curves({name: own for name, own in curves.items() if own})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from spared_benchmark.completion import completers as registered
 from spared_benchmark.configuration import Configuration
 from spared_benchmark.pipelines.cohorts import in_namespace
 from spared_benchmark.pipelines.completion import nodes
@@ -56,10 +55,9 @@ def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline
         outputs=["hidden_maps", "hidden_scatter"],
         name="draw_completion_examples",
     )
-    trained = [name for name in completers if registered.card(name).trained]
     curves = Node(
         nodes.draw_learning_curves,
-        inputs={"trials": "trials", **{name: f"completer-{name}" for name in trained}},
+        inputs={"trials": "trials", **{name: f"completer-{name}" for name in completers}},
         outputs="learning_curves",
         name="draw_learning_curves",
     )
