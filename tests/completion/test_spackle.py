@@ -37,7 +37,13 @@ F32 = torch.float32
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    return SpackleNetwork(genes=5, width=8, ffn=16, layers=2, dropout=0.1).eval()
+    made = SpackleNetwork(genes=5, width=8, ffn=16, layers=2, dropout=0.1).eval()
+    # Attention starts without biases, which would hide what is done with them.
+    with torch.no_grad():
+        for name, weight in made.named_parameters():
+            if name.endswith("bias"):
+                weight.normal_(std=0.5)
+    return made
 
 
 @pytest.fixture

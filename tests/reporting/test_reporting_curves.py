@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from spared_benchmark.model import Model
+from spared_benchmark.pipelines.completion.nodes import draw_learning_curves
 from spared_benchmark.reporting.figures.completing.curves import Curve, learning_curves
+from spared_benchmark.training.trials import TrialStore
 
 
 def test_a_panel_for_each_method_and_space_with_a_line_for_each_rate():
@@ -23,3 +26,16 @@ def test_a_panel_for_each_method_and_space_with_a_line_for_each_rate():
 def test_nothing_trained_gives_no_figure():
     assert learning_curves({}) is None
     assert learning_curves({"gene_mae": []}) is None
+
+
+def test_curves_are_those_of_the_trials_on_the_cards(tmp_path):
+    store = TrialStore(tmp_path)
+    trial = store.open({"rate": 0.001})
+    history = [{"step": 10, "val_mse": 2.0}, {"step": 20, "val_mse": 1.0}]
+    trial.finish({"best_step": 20, "history": history})
+    record = {"space": "log_tpm", "learning_rate": 0.001, "trial": trial.key}
+    models = {"zero": Model({}, {}), "spackle": Model({"trials": [record]}, {})}
+    assert draw_learning_curves(store, **models).startswith(b"\x89PNG")
+    assert draw_learning_curves(store, zero=models["zero"]) == b""
+    gone = Model({"trials": [{**record, "trial": "gone"}]}, {})
+    assert draw_learning_curves(store, spackle=gone) == b""

@@ -84,6 +84,7 @@ class Spackle(Completer):
         "dropout": 0.1,
     }
     reads_fill: ClassVar[bool] = True
+    problem: ClassVar[type[SpackleProblem]] = SpackleProblem
 
     def __init__(self, size: Size = "small", **settings: Any) -> None:
         super().__init__(size, **settings)
@@ -151,7 +152,7 @@ class Spackle(Completer):
     ) -> SpackleProblem:
         products = self._products(train.complete.device)
         over = self.settings["loss"]
-        return SpackleProblem(network, train, validation, batch_size, over, products)
+        return self.problem(network, train, validation, batch_size, over, products)
 
     def _products(self, device: torch.device) -> torch.dtype:
         return product_type(self.settings["precision"], device)

@@ -15,7 +15,6 @@ from spared_benchmark.completion.methods._released_problem import (
     complete_in_batches,
 )
 from spared_benchmark.completion.methods._spackle_network import SpackleNetwork
-from spared_benchmark.completion.methods._spackle_problem import TrainData, ValidationData
 from spared_benchmark.completion.methods.spackle import Spackle
 from spared_benchmark.completion.visible import Selection, Visible
 from spared_benchmark.registry import Card
@@ -61,6 +60,7 @@ class SpackleAsReleased(Spackle):
             {"constant_gene", "batch_composition", "slide_isolation", "spot_order"}
         ),
     )
+    problem: ClassVar[type[ReleasedProblem]] = ReleasedProblem
     defaults: ClassVar[dict[str, Any]] = {
         "neighbours": 18,
         "median_hops": 4,
@@ -83,17 +83,6 @@ class SpackleAsReleased(Spackle):
     def _network(self) -> SpackleNetwork:
         setting, genes = self.settings, len(self.genes)
         return SpackleNetwork(genes, genes, setting["ffn"], setting["layers"], setting["dropout"])
-
-    def _problem(
-        self,
-        network: SpackleNetwork,
-        train: TrainData,
-        validation: ValidationData,
-        batch_size: int,
-    ) -> ReleasedProblem:
-        products = self._products(train.complete.device)
-        over = self.settings["loss"]
-        return ReleasedProblem(network, train, validation, batch_size, over, products)
 
     def _judged_rows(self, selection: Selection) -> NDArray[np.intp]:
         return np.arange(selection.visible.n_spots)
