@@ -90,7 +90,7 @@ def test_corrected_space_decides_where_it_was_scored():
     assert starting(claims, "82.5").verdict == REPRODUCED
     average = starting(claims, "0.713")
     assert average.verdict == UNTESTABLE
-    assert average.found["A"] == "0.400, PCC 0.700"
+    assert average.found["A"] == "0.40; 0.70"
     assert starting(claims, "Ablations").verdict == UNTESTABLE
 
 

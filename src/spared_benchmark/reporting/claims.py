@@ -134,7 +134,7 @@ def _far_below_stlearn(errors: _Errors, space: str) -> Claim | None:
         "stLearn's MSE is about two orders of magnitude above SpaCKLE's",
         REPRODUCED if mean >= _MUCH_WORSE else verdict,
         f"In {space}: geometric mean {decimal(mean)} times; reproduced from 50, in part from 10",
-        {cohort: f"{decimal(value)} times" for cohort, value in ratios.items()},
+        {cohort: f"{decimal(value, 0)} times" for cohort, value in ratios.items()},
         f"told what is visible (sme): {decimal(middle)} times" if told else DASH,
     )
 
@@ -159,12 +159,13 @@ def _flat_in_the_share(errors: _Errors) -> Claim | None:
     flat = float(np.mean([ours[cohort] for cohort in both])) <= _FLAT
     steep = float(np.mean([median[cohort] for cohort in both])) >= _STEEP
     return Claim(
-        "From 10 to 70 % hidden the median's MSE grows from 1.2 to above 3, SpaCKLE's hardly",
+        "From 10 to 70 % hidden the median's MSE grows from 1.2 to above 3, SpaCKLE's hardly "
+        "(how many times; median, SpaCKLE)",
         {2: REPRODUCED, 1: IN_PART, 0: NOT_REPRODUCED}[flat + steep],
         f"In log_tpm, medians at missing entries: MSE at {percent(high)} over that at "
         f"{percent(low)} hidden, mean over cohorts; SpaCKLE at most {_FLAT:g}, the median at least "
         f"{_STEEP:g}",
-        {c: f"{decimal(median[c])} times, SpaCKLE {decimal(ours[c])} times" for c in both},
+        {c: f"{decimal(median[c], 1)}; {decimal(ours[c], 1)}" for c in both},
         f"nothing told of missing entries: {', '.join(beside)} times" if beside else DASH,
     )
 
@@ -183,7 +184,7 @@ def _averages(leading: pd.DataFrame, space: str) -> Claim | None:
         "SpaCKLE's average MSE is 0.713 and its average PCC 0.600",
         UNTESTABLE,
         f"In {space}; the average is over 26 cohorts, of which the study has few",
-        {c: f"{decimal(error)}, PCC {decimal(correlation.get(c))}" for c, error in own.items()},
+        {c: f"{decimal(error, 2)}; {decimal(correlation.get(c), 2)}" for c, error in own.items()},
         f"the lowest of each cohort: {decimal(float(np.mean(methods)))}",
     )
 
