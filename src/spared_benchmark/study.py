@@ -151,14 +151,34 @@ class Cohort(Settings):
 
 
 class Budget(Settings):
-    """How long and at which rates a network is trained."""
+    """How long and at which rates a network is trained.
+
+    Attributes:
+        steps: Steps of Adam.
+        views: Spot views instead: as many steps as it takes to see so many spots, so that models
+            of patches and of whole slides are given the same.
+        batch_size: Spots of a step; a model of whole slides takes one slide, or a section of it.
+        learning_rates: All are tried and the best on val is kept.
+        validate_every: Steps between two validations; the last step is always one.
+        halving: Of the trials, one in so many goes on at each rung (successive halving); none
+            trains all to the end, as the paper does.
+    """
 
     steps: Annotated[int, Field(ge=1)] = 1000
+    views: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 256
     learning_rates: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (
         1e-3,
     )
     validate_every: Annotated[int, Field(ge=1)] = 50
+    halving: Annotated[int, Field(ge=2)] | None = None
+
+    def resolved(self, views_per_step: int) -> Budget:
+        """Return the budget in steps, for a model that sees so many spots at each."""
+        if self.views is None:
+            return self
+        steps = max(1, round(self.views / views_per_step))
+        return self.model_copy(update={"steps": steps, "views": None})
 
 
 class BudgetedSettings(Settings):
@@ -240,6 +260,7 @@ class EncoderSettings(Settings):
     """An image network: a timm name with its weights (``none``, ``pretrained`` or a file).
 
     Attributes:
+        options: What the network's maker takes beside its name, such as a depth.
         weights_digest: Of the file of weights; filled in, not written by hand.
     """
 
@@ -247,6 +268,7 @@ class EncoderSettings(Settings):
     weights: str = "none"
     image_size: Annotated[int, Field(ge=16, le=1024)] = 64
     seed: int = 0
+    options: dict[str, Any] = Field(default_factory=dict)
     weights_digest: str = ""
 
     @property
@@ -260,11 +282,24 @@ class BenchmarkSettings(BudgetedSettings):
 
     Attributes:
         features: Encoder of each predictor that works on frozen features.
+        settings: Of each predictor, in place of those of its size: ``stnet: {faithful: true}``.
+        smoothed: Predictors that are also scored as the mean over each spot and its neighbours.
+        rate_search: ``per_target`` tries all learning rates on every target; ``once`` (the paper)
+            on the study's first target with the first seed, and the best is used for the rest.
+        selection: ``val``, or ``nested``: where a cohort has no test slide, a part of train is held
+            out to select on, and its val slides are scored as a test.
+        precision: In which products of networks are computed in training; ``auto`` is bfloat16
+            where the device multiplies it natively.
     """
 
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (42,)
     encoders: dict[Identifier, EncoderSettings] = Field(default_factory=dict)
     features: dict[str, str] = Field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    smoothed: tuple[str, ...] = ()
+    rate_search: Literal["per_target", "once"] = "per_target"
+    selection: Literal["val", "nested"] = "val"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     budgets: dict[str, Budget] = Field(default_factory=lambda: {"default": Budget()})
 
 

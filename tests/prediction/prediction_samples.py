@@ -45,6 +45,7 @@ def expression(genes=4, splits=SPLITS, rows=4, columns=5, seed=0, missing=0.2):
         index=spots,
     )
     layers = {
+        "counts": np.where(measured, rng.poisson(3, (n, genes)) + 1, 0).astype(np.int32),
         "measured": measured,
         "log_tpm": np.where(measured, median, 0).astype(np.float32),
         "median": median.astype(np.float32),

@@ -37,8 +37,8 @@ def test_every_trained_method_has_every_size(name):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ConfigurationError, match=r"unknown setting 'dept' \(did you mean 'depth'"):
-        predictors.create("vit_b", size="tiny", dept=3)
+    with pytest.raises(ConfigurationError, match=r"'image' \(did you mean 'image_size'"):
+        predictors.create("vit_b", size="tiny", image=3)
     with pytest.raises(ConfigurationError, match="no encoder is named"):
         _ = predictors.create("feature_ridge").sampling
 
@@ -55,5 +55,5 @@ def test_weights_that_cannot_be_fetched_are_one_clear_error(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(import_timm(), "create_model", offline)
-    with pytest.raises(MissingInputError, match=r"cannot be fetched.*no route.*size 'small'"):
+    with pytest.raises(MissingInputError, match=r"cannot be fetched.*no route.*weights: none"):
         predictors.create("vit_b", size="paper").build(2)

@@ -7,7 +7,8 @@ import pytest
 from prediction_samples import cohort
 
 from spared_benchmark.errors import ContractError
-from spared_benchmark.prediction.sampling import Resident, draw, gather
+from spared_benchmark.prediction.resident import Resident
+from spared_benchmark.prediction.sampling import draw, gather
 from spared_benchmark.prediction.types import BlindSlide, Sampling, Slide
 
 
@@ -16,7 +17,7 @@ def slide():
     return cohort().slides[0]
 
 
-@pytest.mark.parametrize("label", ["y", "measured", "weight"])
+@pytest.mark.parametrize("label", ["y", "measured", "weight", "counts"])
 def test_a_leak_is_an_attribute_error_that_says_why(slide, label):
     blind = slide.blind()
     assert type(blind) is BlindSlide
@@ -28,7 +29,7 @@ def test_a_leak_is_an_attribute_error_that_says_why(slide, label):
 
 def test_blind_keeps_everything_else(slide):
     blind = slide.blind()
-    kept = set(vars(slide)) - {"y", "measured", "weight"}
+    kept = set(vars(slide)) - {"y", "measured", "weight", "counts"}
     assert all(getattr(blind, name) is getattr(slide, name) for name in kept)
 
 
@@ -41,7 +42,7 @@ def test_a_batch_of_blind_slides_has_no_loss(slide):
     import torch
 
     resident = Resident.of([slide.blind()], Sampling())
-    batch = draw(resident, 4, torch.Generator())
+    (batch,) = draw(resident, 4, torch.Generator())
     with pytest.raises(ContractError, match="blind slides has no target"):
         batch.labels()
     with pytest.raises(ContractError, match="no pixels"):

@@ -8,7 +8,7 @@ from prediction_samples import cohort
 from spared_benchmark.errors import ContractError
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.predictor import train_mean
-from spared_benchmark.prediction.sampling import Resident, draw, gather
+from spared_benchmark.prediction.sampling import draw, gather
 from spared_benchmark.training.seeds import isolated, torch_generator
 
 
@@ -20,12 +20,12 @@ def prepared(name, train):
 
 
 def losses(predictor, train, steps=20, rate=1e-3):
-    resident = Resident.of(train, predictor.sampling)
+    resident = predictor.resident(train)
     optimiser = torch.optim.Adam(predictor.module.parameters(), lr=rate)
     generator = torch_generator(0)
     curve = []
     for _ in range(steps):
-        loss = predictor.loss(draw(resident, 16, generator))["loss"]
+        loss = predictor.loss(next(draw(resident, 16, generator)))["loss"]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -50,7 +50,7 @@ def test_delta_with_a_zero_head_is_the_train_mean(train):
     with torch.no_grad():
         predictor.within.head.weight.zero_()
         predictor.within.head.bias.zero_()
-        resident = Resident.of(train, predictor.sampling)
+        resident = predictor.resident(train)
         prediction = predictor.predict(gather(resident, torch.arange(10)))
     np.testing.assert_array_equal(prediction, np.tile(train_mean(train), (10, 1)))
 
@@ -66,13 +66,13 @@ def test_delta_and_its_control_have_the_same_losses(train):
 
 def test_the_bias_takes_the_mean_once(train):
     plain, control = prepared("vit_b", train), prepared("vit_b_bias", train)
-    raised = (control.head.bias - plain.head.bias).detach().numpy()
+    raised = (control.within.head.bias - plain.head.bias).detach().numpy()
     np.testing.assert_allclose(raised, train_mean(train), rtol=1e-5)
-    assert torch.equal(control.head.weight, plain.head.weight)
+    assert torch.equal(control.within.head.weight, plain.head.weight)
 
 
 def test_delta_has_no_loss_on_blind_slides(train):
     predictor = prepared("vit_b_delta", train)
-    resident = Resident.of([slide.blind() for slide in train], predictor.sampling)
+    resident = predictor.resident([slide.blind() for slide in train])
     with pytest.raises(ContractError, match="blind slides has no target"):
         predictor.loss(gather(resident, torch.arange(4)))

@@ -89,6 +89,7 @@ def assemble(
     """
     y, weight = _target(expression, target, space, completed)
     measured = np.asarray(expression.layers["measured"], dtype=bool)
+    counts = _counts(expression)
     of_spot = expression.obs["slide"].astype(str).to_numpy()
     order = list(dict.fromkeys(of_spot))
     kept = [slide for slide in order if slide in (patches or {})]
@@ -99,7 +100,15 @@ def assemble(
     for slide in kept:
         rows = np.flatnonzero(of_spot == slide)
         seen = _seen(expression, slide, rows, (patches or {})[slide], features or {})
-        slides.append(Slide(**vars(seen), y=y[rows], measured=measured[rows], weight=weight[rows]))
+        slides.append(
+            Slide(
+                **vars(seen),
+                y=y[rows],
+                measured=measured[rows],
+                weight=weight[rows],
+                counts=None if counts is None else counts[rows],
+            )
+        )
         names[slide] = tuple(expression.obs_names[rows])
     splits = {slide.split for slide in slides}
     for split in ("train", "val"):
@@ -133,6 +142,15 @@ def _target(
     slide = expression.obs["slide"].astype(str).to_numpy()
     filled = converted(np.asarray(completed.layers[target]), slide, expression, "log_tpm", space)
     return np.where(measured, known, filled), everything
+
+
+def _counts(expression: AnnData) -> NDArray[np.float32] | None:
+    """Return the molecules ``(n_spots, n_genes)``, where the expression has them."""
+    if "counts" not in expression.layers:
+        return None
+    counts = expression.layers["counts"]
+    dense = counts.toarray() if hasattr(counts, "toarray") else counts
+    return np.asarray(dense, dtype=np.float32)
 
 
 def _seen(

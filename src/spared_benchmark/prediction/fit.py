@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,9 +14,13 @@ from torch import Tensor, nn
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.assemble import Assembled
 from spared_benchmark.prediction.predictor import Predictor
-from spared_benchmark.prediction.sampling import Resident, draw
+from spared_benchmark.prediction.resident import Resident
+from spared_benchmark.prediction.sampling import draw
 from spared_benchmark.prediction.selection import Selection
+from spared_benchmark.prediction.staged import Staged, folds, put_together
+from spared_benchmark.prediction.types import Attached
 from spared_benchmark.study import Size
+from spared_benchmark.training.precision import product_type
 from spared_benchmark.training.seeds import isolated
 from spared_benchmark.training.sweep import SweepResult, Training, TrialRecord, sweep
 
@@ -30,10 +34,11 @@ class Fitted:
     Attributes:
         predictor: With the best weights, or the best of its candidates.
         val_mse: Of the selection, over measured entries of the val slides.
+        seconds: Of the whole fit in this process.
         grid: The candidates of a closed form with their validation errors.
         trials: Of the sweep; none for a closed form.
         best: The trial selected.
-        seconds: Of the whole fit in this process.
+        first: The first stage of a predictor that has one.
     """
 
     predictor: Predictor
@@ -41,17 +46,54 @@ class Fitted:
     seconds: float
     grid: tuple[Mapping[str, float], ...] = ()
     trials: tuple[TrialRecord, ...] = ()
-    best: TrialRecord | None = field(default=None)
+    best: TrialRecord | None = None
+    first: Fitted | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is fitted to what.
+
+    Attributes:
+        name: Of the predictor.
+        assembled: Slides with their target.
+        training: Budget, seed and store of trials.
+        size: Of the predictor.
+        settings: That replace those of the size.
+    """
+
+    name: str
+    assembled: Assembled
+    training: Training
+    size: Size = "small"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def create(self) -> Predictor:
+        """Return the predictor, not prepared."""
+        return predictors.create(self.name, size=self.size, **self.settings)
 
 
 class PredictionProblem:
-    """A predictor with its train spots and its selection, for the training loop."""
+    """A predictor with its train spots and its selection, for the training loop.
+
+    Args:
+        predictor: Prepared.
+        train: Train slides, resident.
+        selection: Val slides.
+        batch_size: Spots of a step.
+        products: Type in which products of the loss are computed.
+    """
 
     def __init__(
-        self, predictor: Predictor, train: Resident, selection: Selection, batch_size: int
+        self,
+        predictor: Predictor,
+        train: Resident,
+        selection: Selection,
+        batch_size: int,
+        products: torch.dtype = torch.float32,
     ) -> None:
         self.predictor, self._train, self._selection = predictor, train, selection
-        self._batch_size = batch_size
+        self._batch_size, self._products = batch_size, products
 
     @property
     def module(self) -> nn.Module:
@@ -60,115 +102,149 @@ class PredictionProblem:
 
     @property
     def views_per_step(self) -> int:
-        """Queries of a batch; of the average slide where batches are slides."""
-        if self._train.sampling.kind == "slide":
-            return round(self._train.n_spots / len(self._train.names))
-        return min(self._batch_size, self._train.n_spots)
+        """Queries of a batch; of the average section where batches are slides."""
+        return views_per_step(self._train, self._batch_size)
 
     def loss(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the predictor's loss on a batch of train spots."""
-        return self.predictor.loss(draw(self._train, self._batch_size, generator))
+        (batch,) = draw(self._train, self._batch_size, generator)
+        with self._computing():
+            return self.predictor.loss(batch)
+
+    def parts(
+        self, generator: torch.Generator, count: int
+    ) -> Iterator[tuple[dict[str, Tensor], float]]:
+        """Yield the loss of ``count`` micro-batches, each with its share of the batch.
+
+        A share is that of the entries that count, so that the weighted gradients of a mean over
+        entries add up to the batch's.
+        """
+        batches = list(draw(self._train, self._batch_size, generator, count))
+        sizes = [float(batch.labels()[1].sum()) for batch in batches]
+        for batch, size in zip(batches, sizes, strict=True):
+            with self._computing():
+                terms = self.predictor.loss(batch)
+            yield terms, size / max(sum(sizes), 1.0)
 
     def validate(self) -> dict[str, float]:
         """Return the selection's metrics."""
         return self._selection.metrics(self.predictor)
 
+    def _computing(self) -> torch.autocast:
+        device = self._train.slide.device.type
+        lower = self._products != torch.float32
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=lower)
 
-def fit_predictor(
-    name: str, assembled: Assembled, training: Training, size: Size, extra: Mapping[str, Any]
-) -> Fitted:
-    """Fit the predictor called ``name`` on train slides and select on val slides.
+
+def views_per_step(train: Resident, batch_size: int) -> int:
+    """Return how many spots a step sees, on average where batches are sections of slides."""
+    if train.sampling.kind != "slide":
+        return min(batch_size, train.n_spots)
+    whole = round(train.n_spots / train.n_tiles)
+    return min(train.sampling.region or whole, whole)
+
+
+def fit_predictor(task: Task) -> Fitted:
+    """Fit a predictor on train slides and select on val slides.
 
     Labels of val slides stay in the selection; those of test slides are not looked at.
-
-    Args:
-        name: Of the predictor.
-        assembled: Slides with their target.
-        training: Budget, seed and store of trials.
-        size: Of the predictor.
-        extra: Settings that replace those of the size.
     """
     started = time.perf_counter()
-    if predictors.card(name).trained:
-        return _trained(name, assembled, training, size, extra, started)
-    return _closed_form(name, assembled, training, size, extra, started)
+    plain = task.create()
+    first: Fitted | None = None
+    held_out: dict[str, Attached] = {}
+    if isinstance(plain, Staged):
+        first, held_out = _first_stage(plain, task)
+    fit = _trained if plain.trained else _closed_form
+    fitted = fit(task, first, held_out)
+    if isinstance(fitted.predictor, Staged) and first is not None:
+        fitted.predictor.take(first.predictor)
+    seconds = time.perf_counter() - started
+    _log.info(
+        "%s on %s: fitted, val_mse %.5g, %.1f s",
+        task.name,
+        task.assembled.target,
+        fitted.val_mse,
+        seconds,
+    )
+    return replace(fitted, seconds=seconds, first=first)
 
 
-def _prepared(
-    name: str, assembled: Assembled, size: Size, extra: Mapping[str, Any], device: str
-) -> Predictor:
-    predictor = predictors.create(name, size=size, **extra)
-    predictor.prepare(assembled.of("train"))
+def _first_stage(plain: Staged, task: Task) -> tuple[Fitted, dict[str, Attached]]:
+    """Return the first stage and, if asked for, what train slides show without it."""
+    own = replace(task, name=plain.first, settings=plain.first_settings())
+    first = fit_predictor(own)
+    if not plain.settings.get("out_of_fold", False):
+        return first, {}
+    rates = (first.best.learning_rate,) if first.best else task.training.budget.learning_rates
+    budget = task.training.budget.model_copy(update={"learning_rates": rates})
+    train, shown = task.assembled.of("train"), []
+    for fold in folds(train):
+        others = (*fold.rest, *task.assembled.of("val"))
+        part = replace(
+            own,
+            assembled=replace(task.assembled, slides=others),
+            training=replace(task.training, budget=budget),
+        )
+        stage = fit_predictor(part).predictor
+        shown.append((fold, plain.shown(stage, fold.held_out)))
+    return first, put_together(train, shown)
+
+
+def _prepared(task: Task, first: Fitted | None, held_out: Mapping[str, Attached]) -> Predictor:
+    predictor = task.create()
+    if isinstance(predictor, Staged) and first is not None:
+        predictor.take(first.predictor, held_out)
+    predictor.prepare(task.assembled.of("train"))
     if predictor.trained:
-        predictor.module.to(device)
-    for slide in [*assembled.of("train"), *assembled.of("val")]:
-        predictor.attach(slide.blind())
+        predictor.module.to(task.training.device)
     return predictor
 
 
-def _closed_form(
-    name: str,
-    assembled: Assembled,
-    training: Training,
-    size: Size,
-    extra: Mapping[str, Any],
-    started: float,
-) -> Fitted:
-    with isolated(training.seed, "network"):
-        predictor = _prepared(name, assembled, size, extra, training.device)
-    selection = Selection(assembled.of("val"), predictor.sampling, training.device)
+def _closed_form(task: Task, first: Fitted | None, held_out: Mapping[str, Attached]) -> Fitted:
+    with isolated(task.training.seed, "network"):
+        predictor = _prepared(task, first, held_out)
+    selection = Selection(task.assembled.of("val"), predictor, task.training.device)
     grid: list[dict[str, float]] = []
     for candidate in predictor.candidates():
         predictor.choose(candidate)
         grid.append({**candidate, "val_mse": selection.metrics(predictor)["val_mse"]})
-    if grid:
-        best = min(range(len(grid)), key=lambda index: grid[index]["val_mse"])
-        predictor.choose(predictor.candidates()[best])
-        val_mse = grid[best]["val_mse"]
-    else:
-        val_mse = selection.metrics(predictor)["val_mse"]
-    seconds = time.perf_counter() - started
-    _log.info(
-        "%s on %s: closed form, val_mse %.5g, %.1f s", name, assembled.target, val_mse, seconds
-    )
-    return Fitted(predictor, val_mse, seconds, grid=tuple(grid))
+    if not grid:
+        return Fitted(predictor, selection.metrics(predictor)["val_mse"], 0.0)
+    best = min(range(len(grid)), key=lambda index: grid[index]["val_mse"])
+    predictor.choose(predictor.candidates()[best])
+    return Fitted(predictor, grid[best]["val_mse"], 0.0, grid=tuple(grid))
 
 
-def _trained(
-    name: str,
-    assembled: Assembled,
-    training: Training,
-    size: Size,
-    extra: Mapping[str, Any],
-    started: float,
-) -> Fitted:
-    plain = predictors.create(name, size=size, **extra)
-    train = Resident.of(assembled.of("train"), plain.sampling, training.device)
-    selection = Selection(assembled.of("val"), plain.sampling, training.device)
+def _trained(task: Task, first: Fitted | None, held_out: Mapping[str, Attached]) -> Fitted:
+    training, assembled = task.training, task.assembled
+    with isolated(training.seed, "network"):
+        plain = _prepared(task, first, held_out)
+    train = plain.resident(assembled.of("train"), training.device)
+    selection = Selection(assembled.of("val"), plain, training.device)
+    products = product_type(training.precision, torch.device(training.device))
+    budget = training.budget.resolved(views_per_step(train, training.budget.batch_size))
     identity = {
         **training.identity,
-        "method": name,
+        "method": task.name,
         "version": plain.card.version,
-        "size": size,
+        "size": task.size,
         "settings": plain.settings,
         "target": assembled.target,
         "data": assembled.digest(),
+        "products": str(products).removeprefix("torch."),
     }
+    if first is not None:
+        key = first.best.trial if first.best else first.grid
+        identity["first"] = {"trial": key, "out_of_fold": bool(held_out)}
 
     def make(_seed: int) -> PredictionProblem:
-        predictor = _prepared(name, assembled, size, extra, training.device)
-        return PredictionProblem(predictor, train, selection, training.budget.batch_size)
+        predictor = _prepared(task, first, held_out)
+        return PredictionProblem(predictor, train, selection, budget.batch_size, products)
 
-    result: SweepResult = sweep(make, replace(training, identity=identity))
+    result: SweepResult = sweep(make, replace(training, budget=budget, identity=identity))
     with isolated(training.seed, "network"):
         predictor = make(training.seed).predictor
     predictor.module.load_state_dict(result.state)
     predictor.module.eval()
-    seconds = time.perf_counter() - started
-    return Fitted(
-        predictor,
-        result.best.best_value,
-        seconds,
-        trials=result.trials,
-        best=result.best,
-    )
+    return Fitted(predictor, result.best.best_value, 0.0, trials=result.trials, best=result.best)

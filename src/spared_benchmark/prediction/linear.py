@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spared_benchmark.prediction.predictor import Predictor, State
 from spared_benchmark.prediction.ridge import Moments, moments, solve
-from spared_benchmark.prediction.sampling import Resident, batches
+from spared_benchmark.prediction.sampling import batches
 from spared_benchmark.prediction.types import NodeBatch, Slide
 from spared_benchmark.study import Size
 
@@ -39,7 +39,7 @@ class RidgePredictor(Predictor):
 
     def prepare(self, train: Sequence[Slide]) -> None:
         """Compute the moments of ``train``; the first penalty holds until another is chosen."""
-        resident = Resident.of([slide.blind() for slide in train], self.sampling)
+        resident = self.resident([slide.blind() for slide in train])
         parts = [self.inputs(batch).double().numpy() for batch in batches(resident, _BATCH)]
         inputs = np.concatenate(parts)
         mean, deviation = inputs.mean(axis=0), inputs.std(axis=0)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spared_benchmark.errors import ConfigurationError, ContractError, nearest
-from spared_benchmark.prediction.types import BlindSlide, NodeBatch, Sampling, Slide
+from spared_benchmark.prediction.resident import Resident
+from spared_benchmark.prediction.types import Attached, BlindSlide, NodeBatch, Sampling, Slide
 from spared_benchmark.registry import Card
 from spared_benchmark.study import Size
 
@@ -24,7 +25,8 @@ class Predictor(ABC):
 
     A method defines ``card``, ``sampling``, ``prepare`` and ``predict``; one with a gradient loop
     also ``module`` and ``loss``; a closed form with a hyper-parameter to select also
-    ``candidates`` and ``choose``. Validation labels are held by the trainer alone.
+    ``candidates`` and ``choose``; one that looks at a slide as a whole ``attach``. Validation
+    labels are held by the trainer alone.
     """
 
     card: ClassVar[Card]
@@ -65,8 +67,20 @@ class Predictor(ABC):
     def prepare(self, train: Sequence[Slide]) -> None:
         """Compute everything that comes from train slides before the loop (or instead of it)."""
 
-    def attach(self, slide: BlindSlide) -> None:  # noqa: B027 - most methods keep nothing of a slide
-        """Compute what is needed of one slide, without its labels."""
+    def attach(self, slide: BlindSlide) -> Attached:
+        """Compute what is needed of one slide, without its labels, after ``prepare``.
+
+        Exemplars found in a bank, predictions of an earlier stage, what the slide looks like as a
+        whole: arrays with a row per spot, which reach ``loss`` and ``predict`` as
+        ``batch.attached``. Train slides come blind too.
+        """
+        del slide
+        return {}
+
+    def resident(self, slides: Sequence[BlindSlide], device: str = "cpu") -> Resident:
+        """Return ``slides`` on ``device`` with what the predictor attaches to each, seen blind."""
+        blind = [slide.blind() if isinstance(slide, Slide) else slide for slide in slides]
+        return Resident.of(slides, self.sampling, device, [self.attach(slide) for slide in blind])
 
     def loss(self, batch: NodeBatch) -> dict[str, Tensor]:
         """Return the terms of the loss on a batch of train spots, among them ``loss``."""
@@ -96,19 +110,15 @@ class Predictor(ABC):
 
 
 class NetworkPredictor(Predictor):
-    """A network from patches to genes, trained end to end by mean squared error.
+    """A network trained end to end by mean squared error.
 
-    A method defines ``build``; its output layer is the attribute ``head`` of the module.
+    A method defines ``build`` and ``forward``; its output layer is the attribute ``head`` of the
+    module.
     """
 
     def __init__(self, size: Size = "small", **settings: Any) -> None:
         super().__init__(size, **settings)
         self._module: nn.Module | None = None
-
-    @property
-    def sampling(self) -> Sampling:
-        """Patches at the size's resolution, augmented."""
-        return Sampling(image_size=self.settings["image_size"], augment=True)
 
     @property
     def module(self) -> nn.Module:
@@ -145,6 +155,16 @@ class NetworkPredictor(Predictor):
         """Return the network's output."""
         return self.forward(batch)
 
+    def embedding(self, batch: NodeBatch) -> Tensor:
+        """Return what the head works on, for the queries ``(n_queries, width)``."""
+        seen: list[Tensor] = []
+        handle = self.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            self.forward(batch)
+        finally:
+            handle.remove()
+        return seen[0]
+
     def state(self) -> State:
         """Return the weights."""
         weights = self.module.state_dict()
@@ -156,6 +176,15 @@ class NetworkPredictor(Predictor):
         self._module.load_state_dict(
             {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
         )
+
+
+def start_at_mean(head: nn.Linear, mean: NDArray[np.float32], *, zero: bool = False) -> None:
+    """Raise the bias of ``head`` by ``mean`` ``(n_genes,)``; with ``zero`` it outputs just that."""
+    with torch.no_grad():
+        if zero:
+            head.weight.zero_()
+            head.bias.zero_()
+        head.bias.add_(torch.from_numpy(mean).to(head.bias.device))
 
 
 def masked_mse(prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,20 @@ from numpy.typing import NDArray
 from spared_benchmark.errors import ContractError
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.assemble import Assembled
-from spared_benchmark.prediction.fit import Fitted, fit_predictor
+from spared_benchmark.prediction.cards import card_of, failed_card, kind_of, method_of
+from spared_benchmark.prediction.fit import Fitted, Task, fit_predictor
+from spared_benchmark.prediction.nested import nested
 from spared_benchmark.prediction.predictor import Predictor, State
-from spared_benchmark.prediction.sampling import Resident
 from spared_benchmark.prediction.selection import predict_all
+from spared_benchmark.prediction.staged import device_of
+from spared_benchmark.prediction.variants import SHUFFLED, SMOOTHED, shuffled, smoothed
 from spared_benchmark.slides.schema import stamp
 from spared_benchmark.study import BenchmarkSettings
-from spared_benchmark.training.sweep import Training, parameter_counts
+from spared_benchmark.training.sweep import Training
 from spared_benchmark.training.trials import TrialStore
+
+_log = logging.getLogger(__name__)
+_Layers = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,8 @@ class PredictionResult:
 
     Attributes:
         predictions: Val and test spots; one layer ``<predictor>.<seed>`` each, in absolute units
-            of the target; ``uns`` tells target, space and each predictor's kind.
+            of the target; ``uns`` tells target, space and each predictor's kind. A predictor that
+            failed has none.
         states: What each predictor needs to predict again, ``<predictor>.<seed>.<name>``.
         card: How they came about; of several predictors, one card each under ``predictors``.
     """
@@ -40,23 +48,35 @@ class PredictionResult:
     card: dict[str, Any]
 
 
+@dataclass
+class _Run:
+    """What fitting one predictor with every seed gave."""
+
+    layers: _Layers = field(default_factory=dict)
+    states: State = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
+
+
 def run_predictors(
     names: Sequence[str],
     slides: Assembled,
     target: str,
     settings: BenchmarkSettings,
     trials: TrialStore,
+    rates: Mapping[str, float] | None = None,
 ) -> PredictionResult:
     """Fit every predictor of ``names`` with every seed and predict val and test slides.
 
-    A closed form does not depend on the seed and is solved once, under the first.
+    A closed form does not depend on the seed and is solved once, under the first. A predictor that
+    fails is told of in its card, and the others go on.
 
     Args:
-        names: Of predictors.
+        names: Of predictors; with the suffix ``_shuffled``, fitted to exchanged labels.
         slides: Made by `assemble` for ``target``.
         target: What is learnt.
         settings: Seeds, sizes, budgets and features.
         trials: Where trainings are kept.
+        rates: Learning rates that were found already, by predictor.
 
     Raises:
         ContractError: When ``slides`` hold another target.
@@ -64,46 +84,82 @@ def run_predictors(
     if slides.target != target:
         msg = f"the slides were assembled for target {slides.target!r}, not for {target!r}"
         raise ContractError(msg)
-    layers: dict[str, NDArray[np.float32]] = {}
-    states: State = {}
-    cards: dict[str, dict[str, Any]] = {}
+    told = {slide.slide for slide in slides.slides if slide.split != "train"}
+    if settings.selection == "nested":
+        slides = nested(slides)
+    predicted = [slide.slide for slide in slides.slides if slide.slide in told]
+    runs: dict[str, _Run] = {}
     for name in names:
-        fits: dict[int, Fitted] = {}
-        seeds = settings.seeds if predictors.card(name).trained else settings.seeds[:1]
-        for seed in seeds:
-            training = Training.on_best_device(settings.budget(name), seed, trials)
-            fitted = _fit(name, slides, settings, training)
-            layers[f"{name}.{seed}"] = _predicted(fitted.predictor, slides, training.device)
-            for key, value in fitted.predictor.state().items():
-                states[f"{name}.{seed}.{key}"] = value
-            fits[seed] = fitted
-        cards[name] = _card(fits, slides)
+        try:
+            runs[name] = _every_seed(name, slides, predicted, settings, trials, rates or {})
+        except Exception as error:  # noqa: BLE001 - whatever one raises, the others go on
+            _log.exception("%s on %s failed; the others go on", name, target)
+            runs[name] = _Run(card=failed_card(name, target, slides.space, error))
+    layers = {name: values for run in runs.values() for name, values in run.layers.items()}
+    states = {name: values for run in runs.values() for name, values in run.states.items()}
+    cards = {name: run.card for name, run in runs.items()}
     card = cards[names[0]] if len(names) == 1 else {"target": target, "predictors": cards}
-    return PredictionResult(_annotated(layers, slides, names), states, card)
+    return PredictionResult(_annotated(layers, slides, predicted), states, card)
 
 
-def _fit(name: str, slides: Assembled, settings: BenchmarkSettings, training: Training) -> Fitted:
-    extra = {"feature": settings.features[name]} if name in settings.features else {}
-    size = settings.sizes.get(name, "small")
-    return fit_predictor(name, slides, training, size, extra)
+def _every_seed(
+    name: str,
+    slides: Assembled,
+    predicted: Sequence[str],
+    settings: BenchmarkSettings,
+    trials: TrialStore,
+    rates: Mapping[str, float],
+) -> _Run:
+    method, run = method_of(name), _Run()
+    trained = predictors.card(method).trained
+    budget = settings.budget(name)
+    if name in rates:
+        budget = budget.model_copy(update={"learning_rates": (rates[name],)})
+    extra = dict(settings.settings.get(name) or settings.settings.get(method, {}))
+    feature = settings.features.get(name) or settings.features.get(method)
+    if feature is not None:
+        extra["feature"] = feature
+    fits: dict[int, Fitted] = {}
+    for seed in settings.seeds if trained else settings.seeds[:1]:
+        learnt = shuffled(slides, seed) if name.endswith(SHUFFLED) else slides
+        training = Training.on_best_device(budget, seed, trials, settings.precision)
+        size = settings.sizes.get(name) or settings.sizes.get(method, "small")
+        fitted = fit_predictor(Task(method, learnt, training, size, extra))
+        if settings.rate_search == "once" and fitted.best is not None:
+            found = (fitted.best.learning_rate,)
+            budget = budget.model_copy(update={"learning_rates": found})
+        run.layers |= _predicted(name, seed, fitted.predictor, slides, predicted, settings)
+        for key, value in fitted.predictor.state().items():
+            run.states[f"{name}.{seed}.{key}"] = value
+        fits[seed] = fitted
+    run.card = card_of(name, fits, slides)
+    return run
 
 
-def _predicted(predictor: Predictor, slides: Assembled, device: str) -> NDArray[np.float32]:
-    blind = [slide.blind() for slide in slides.slides if slide.split != "train"]
-    for slide in blind:
-        predictor.attach(slide)
-    resident = Resident.of(blind, predictor.sampling, device)
+def _predicted(
+    name: str,
+    seed: int,
+    predictor: Predictor,
+    slides: Assembled,
+    wanted: Sequence[str],
+    settings: BenchmarkSettings,
+) -> _Layers:
+    blind = [slide.blind() for slide in slides.slides if slide.slide in wanted]
+    resident = predictor.resident(blind, device_of(predictor))
     values: NDArray[np.float32] = predict_all(predictor, resident).cpu().numpy()
     if not np.isfinite(values).all():
-        msg = f"{predictor.card.name} predicts values that are not finite for {slides.target!r}"
+        msg = f"{name} predicts values that are not finite for {slides.target!r}"
         raise ContractError(msg)
-    return values
+    layers = {f"{name}.{seed}": values}
+    if name in settings.smoothed:
+        ends = np.cumsum([slide.n_spots for slide in blind])[:-1]
+        parts = zip(np.split(values, ends), blind, strict=True)
+        layers[f"{name}{SMOOTHED}.{seed}"] = np.concatenate([smoothed(*part) for part in parts])
+    return layers
 
 
-def _annotated(
-    layers: dict[str, NDArray[np.float32]], slides: Assembled, names: Sequence[str]
-) -> AnnData:
-    kept = [slide for slide in slides.slides if slide.split != "train"]
+def _annotated(layers: _Layers, slides: Assembled, predicted: Sequence[str]) -> AnnData:
+    kept = [slide for slide in slides.slides if slide.slide in predicted]
     spots = [name for slide in kept for name in slides.names[slide.slide]]
     obs = pd.DataFrame(
         {
@@ -114,39 +170,6 @@ def _annotated(
     ).astype("category")
     adata = AnnData(obs=obs, var=pd.DataFrame(index=list(slides.genes)), layers=layers)
     adata.uns["target"], adata.uns["space"] = slides.target, slides.space
-    adata.uns["kinds"] = {name: predictors.card(name).kind for name in names}
+    names = dict.fromkeys(layer.rpartition(".")[0] for layer in layers)
+    adata.uns["kinds"] = {name: kind_of(name) for name in names}
     return stamp(adata, "predictions")
-
-
-def _card(fits: dict[int, Fitted], slides: Assembled) -> dict[str, Any]:
-    first = next(iter(fits.values()))
-    predictor = first.predictor
-    best = [fitted.best for fitted in fits.values() if fitted.best is not None]
-    trials = [record for fitted in fits.values() for record in fitted.trials]
-    seconds = sum(record.seconds for record in trials)
-    views = sum(record.views for record in trials)
-    trainable, total = parameter_counts(predictor.module) if predictor.trained else (0, 0)
-    return {
-        "predictor": predictor.card.name,
-        "label": predictor.card.label,
-        "kind": predictor.card.kind,
-        "version": predictor.card.version,
-        "size": predictor.size,
-        "settings": predictor.settings,
-        "target": slides.target,
-        "space": slides.space,
-        "genes": len(slides.genes),
-        "seeds": list(fits),
-        "slides_without_image": list(slides.dropped),
-        "parameters_trainable": trainable,
-        "parameters_total": total,
-        "val_mse": float(np.mean([fitted.val_mse for fitted in fits.values()])),
-        "learning_rates": [record.learning_rate for record in best],
-        "best_steps": [record.best_step for record in best],
-        "seconds": sum(fitted.seconds for fitted in fits.values()),
-        "seconds_training": seconds,
-        "spot_views": views,
-        "spot_views_per_second": views / seconds if seconds else None,
-        "grid": [dict(row) for row in first.grid],
-        "trials": [record.summary() for record in trials],
-    }

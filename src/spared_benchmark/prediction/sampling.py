@@ -1,89 +1,50 @@
-"""Slides resident on the device, and the batches drawn from them by index."""
+"""Batches drawn from resident slides by index: one rule for spots, neighbourhoods and slides."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from spared_benchmark.errors import ContractError, nearest
-from spared_benchmark.prediction.images import dihedral, resized
-from spared_benchmark.prediction.types import BlindSlide, NodeBatch, Sampling, Slide
+from spared_benchmark.errors import ContractError
+from spared_benchmark.prediction.images import dihedral
+from spared_benchmark.prediction.resident import Resident
+from spared_benchmark.prediction.types import NodeBatch
 
 
-@dataclass(frozen=True)
-class Resident:
-    """All spots of some slides, one tensor per thing known of them, rows in slide order."""
+def draw(
+    resident: Resident, batch_size: int, generator: torch.Generator, parts: int = 1
+) -> Iterator[NodeBatch]:
+    """Yield a training batch: distinct spots at random, or one section of a slide at random.
 
-    sampling: Sampling
-    names: tuple[str, ...]
-    slide: Tensor
-    array_rc: Tensor
-    xy_um: Tensor
-    place: Tensor
-    neighbours: Tensor
-    pixels: Tensor | None
-    z: Tensor | None
-    y: Tensor | None
-    weight: Tensor | None
+    Args:
+        resident: Train slides.
+        batch_size: Spots of a batch; a section is as large as it is.
+        generator: Of every draw.
+        parts: Micro-batches that the batch is yielded in, about equally large.
 
-    @property
-    def n_spots(self) -> int:
-        """Number of spots of all slides."""
-        return len(self.slide)
-
-    @classmethod
-    def of(cls, slides: Sequence[BlindSlide], sampling: Sampling, device: str = "cpu") -> Resident:
-        """Bring ``slides`` to ``device``; labels come along when every slide has them."""
-        labelled = [slide for slide in slides if isinstance(slide, Slide)]
-        known = len(labelled) == len(slides)
-        codes = np.repeat(np.arange(len(slides)), [slide.n_spots for slide in slides])
-        return cls(
-            sampling=sampling,
-            names=tuple(slide.slide for slide in slides),
-            slide=torch.from_numpy(codes).to(device),
-            array_rc=_joined([slide.array_rc for slide in slides], device),
-            xy_um=_joined([slide.xy_um for slide in slides], device),
-            place=_joined([scaled_place(slide.array_rc) for slide in slides], device),
-            neighbours=_shifted(slides).to(device),
-            pixels=_pixels(slides, sampling.image_size, device),
-            z=_features(slides, sampling.feature, device),
-            y=_joined([slide.y for slide in labelled], device) if known else None,
-            weight=_joined([slide.weight for slide in labelled], device) if known else None,
-        )
-
-
-def scaled_place(array_rc: np.ndarray) -> np.ndarray:
-    """Return array rows and columns scaled to [−1, 1] over the slide; 0 where they do not vary."""
-    low, high = array_rc.min(axis=0), array_rc.max(axis=0)
-    span = np.maximum(high - low, 1)
-    scaled = np.where(high > low, 2 * (array_rc - low) / span - 1, 0.0)
-    return scaled.astype(np.float32)
-
-
-def draw(resident: Resident, batch_size: int, generator: torch.Generator) -> NodeBatch:
-    """Return a training batch: distinct spots at random, or one slide at random."""
+    Raises:
+        ContractError: When a section would have to be divided.
+    """
     if resident.sampling.kind == "slide":
-        chosen = torch.randint(len(resident.names), (), generator=generator)
-        queries = torch.nonzero(resident.slide == chosen.to(resident.slide.device)).flatten()
-    else:
-        order = torch.randperm(resident.n_spots, generator=generator)
-        queries = order[:batch_size].to(resident.slide.device)
-    batch = gather(resident, queries)
-    if not resident.sampling.augment or batch.pixels is None:
-        return batch
-    view = torch.randint(8, (len(batch.spot),), generator=generator).to(batch.pixels.device)
-    return _with_pixels(batch, dihedral(batch.pixels, view))
+        if parts > 1:
+            msg = "the spots of a slide see one another and cannot be divided; give tiles or region"
+            raise ContractError(msg)
+        yield _augmented(_drawn_section(resident, generator), resident, generator)
+        return
+    order = torch.randperm(resident.n_spots, generator=generator)
+    queries = order[:batch_size].to(resident.slide.device)
+    for chunk in torch.tensor_split(queries, min(parts, len(queries))):
+        yield _augmented(gather(resident, chunk), resident, generator)
 
 
 def batches(resident: Resident, batch_size: int) -> Iterator[NodeBatch]:
-    """Yield every spot exactly once as a query, in order and not augmented."""
+    """Yield every spot exactly once as a query, not augmented."""
     rows = torch.arange(resident.n_spots, device=resident.slide.device)
     if resident.sampling.kind == "slide":
-        yield from (gather(resident, rows[resident.slide == c]) for c in range(len(resident.names)))
+        yield from (_section(resident, rows[resident.tile == n]) for n in range(resident.n_tiles))
         return
     for start in range(0, resident.n_spots, batch_size):
         yield gather(resident, rows[start : start + batch_size])
@@ -92,17 +53,45 @@ def batches(resident: Resident, batch_size: int) -> Iterator[NodeBatch]:
 def gather(resident: Resident, queries: Tensor) -> NodeBatch:
     """Return the batch that predicts for the resident rows ``queries``, in their order.
 
-    One rule for all kinds: an ``ego`` batch of 0 hops is a batch of ``spots``; a ``slide`` is one
-    block in which everything is a query.
+    An ``ego`` batch of 0 hops is a batch of ``spots``; a ``slide`` is one block in which
+    everything is a query.
     """
-    kind, hops = resident.sampling.kind, resident.sampling.hops
-    if kind == "slide":
-        block, nodes = torch.zeros_like(queries), queries
-        query = torch.ones_like(queries, dtype=torch.bool)
-    else:
-        block, nodes, query = _egos(resident, queries, hops if kind == "ego" else 0)
-    together = kind == "slide" or (kind == "ego" and hops > 0)
-    pixels = resident.pixels[nodes].permute(0, 3, 1, 2) if resident.pixels is not None else None
+    sampling = resident.sampling
+    if sampling.kind == "slide":
+        block, query = torch.zeros_like(queries), torch.ones_like(queries, dtype=torch.bool)
+        return _batch(resident, queries, block, query, together=True)
+    block, nodes, query = _egos(resident, queries, sampling.hops)
+    return _batch(resident, nodes, block, query, together=sampling.hops > 0)
+
+
+def _drawn_section(resident: Resident, generator: torch.Generator) -> NodeBatch:
+    chosen = int(torch.randint(resident.n_tiles, (), generator=generator))
+    core = torch.nonzero(resident.tile == chosen).flatten()
+    region = resident.sampling.region
+    if not region or region >= len(core):
+        return _section(resident, core)
+    centre = core[int(torch.randint(len(core), (), generator=generator))]
+    distance = (resident.xy_um[core] - resident.xy_um[centre]).square().sum(1)
+    near = torch.sort(distance, stable=True).indices[:region]
+    return gather(resident, core[near.sort().values])
+
+
+def _section(resident: Resident, core: Tensor) -> NodeBatch:
+    """Return a section whose spots are queries, with its halo."""
+    nodes = core
+    for _ in range(resident.sampling.halo):
+        around = resident.neighbours[nodes].long()
+        nodes = torch.unique(torch.cat([nodes, around[around >= 0]]))
+    query = torch.isin(nodes, core)
+    return _batch(resident, nodes, torch.zeros_like(nodes), query, together=True)
+
+
+def _batch(
+    resident: Resident, nodes: Tensor, block: Tensor, query: Tensor, *, together: bool
+) -> NodeBatch:
+    def of(values: Tensor | None) -> Tensor | None:
+        return values[nodes] if values is not None else None
+
     return NodeBatch(
         slide=resident.slide[nodes],
         spot=nodes,
@@ -112,11 +101,29 @@ def gather(resident: Resident, queries: Tensor) -> NodeBatch:
         xy_um=resident.xy_um[nodes],
         place=resident.place[nodes],
         neighbours=_local(resident, block, nodes) if together else None,
-        pixels=pixels,
-        z=resident.z[nodes] if resident.z is not None else None,
-        y=resident.y[nodes] if resident.y is not None else None,
-        weight=resident.weight[nodes] if resident.weight is not None else None,
+        pixels=_pixels(resident, nodes),
+        features={name: values[nodes] for name, values in resident.features.items()},
+        attached={name: values[nodes] for name, values in resident.attached.items()},
+        y=of(resident.y),
+        weight=of(resident.weight),
+        counts=of(resident.counts),
     )
+
+
+def _pixels(resident: Resident, nodes: Tensor) -> Tensor | None:
+    if resident.pixels is None:
+        return None
+    rows = resident.pixels[nodes.to(resident.pixels.device)]
+    return rows.to(nodes.device, non_blocking=True).permute(0, 3, 1, 2)
+
+
+def _augmented(batch: NodeBatch, resident: Resident, generator: torch.Generator) -> NodeBatch:
+    how = resident.sampling.augment
+    if how == "none" or batch.pixels is None:
+        return batch
+    n_views = len(batch.spot) if how == "each" else 1
+    view = torch.randint(8, (n_views,), generator=generator).to(batch.pixels.device)
+    return replace(batch, pixels=dihedral(batch.pixels, view))
 
 
 def _egos(resident: Resident, queries: Tensor, hops: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -142,47 +149,3 @@ def _local(resident: Resident, block: Tensor, nodes: Tensor) -> Tensor:
     place = torch.searchsorted(ordered, wanted).clamp(max=len(keys) - 1)
     found = (ordered[place] == wanted) & (reached >= 0)
     return torch.where(found, order[place], -1)
-
-
-def _with_pixels(batch: NodeBatch, pixels: Tensor) -> NodeBatch:
-    return NodeBatch(**{**vars(batch), "pixels": pixels})
-
-
-def _joined(arrays: Sequence[np.ndarray], device: str) -> Tensor:
-    return torch.from_numpy(np.concatenate(arrays)).to(device)
-
-
-def _shifted(slides: Sequence[BlindSlide]) -> Tensor:
-    starts = np.cumsum([0, *(slide.n_spots for slide in slides)])
-    tables = [
-        np.where(slide.neighbours >= 0, slide.neighbours + start, -1)
-        for slide, start in zip(slides, starts[:-1], strict=True)
-    ]
-    return torch.from_numpy(np.concatenate(tables).astype(np.int32))
-
-
-def _pixels(slides: Sequence[BlindSlide], side: int | None, device: str) -> Tensor | None:
-    if side is None:
-        return None
-    parts = []
-    for slide in slides:
-        if slide.patches is None:
-            msg = f"slide {slide.slide!r} has no patches, and the predictor works on pixels"
-            raise ContractError(msg)
-        parts.append(resized(slide.patches, slide.n_spots, side, device))
-    return torch.cat(parts)
-
-
-def _features(slides: Sequence[BlindSlide], name: str | None, device: str) -> Tensor | None:
-    if name is None:
-        return None
-    for slide in slides:
-        if name not in slide.features:
-            known = ", ".join(slide.features) or "none"
-            msg = (
-                f"slide {slide.slide!r} has no features {name!r}{nearest(name, slide.features)}; "
-                f"present: {known}; name the encoder under 'encoders' and 'features'"
-            )
-            raise ContractError(msg)
-    arrays = [np.asarray(slide.features[name], dtype=np.float32) for slide in slides]
-    return _joined(arrays, device)

@@ -11,21 +11,28 @@ from torch import Tensor
 
 from spared_benchmark.errors import InputError
 from spared_benchmark.prediction.predictor import Predictor
-from spared_benchmark.prediction.sampling import Resident, batches
-from spared_benchmark.prediction.types import Sampling, Slide
+from spared_benchmark.prediction.resident import Resident
+from spared_benchmark.prediction.sampling import batches
+from spared_benchmark.prediction.types import Slide
 
 # A prediction is cut into batches only to bound memory.
 PREDICT_BATCH = 512
 
 
 class Selection:
-    """Scores a predictor on blind val slides, on measured entries only.
+    """Scores predictors on blind val slides, on measured entries only.
+
+    Args:
+        val: The slides, with their truth.
+        like: Says what is wanted of them and what is attached to each; every predictor that is
+            scored must want and attach the same.
+        device: Where predictors are.
 
     Raises:
         InputError: When no entry of the val slides is measured.
     """
 
-    def __init__(self, val: Sequence[Slide], sampling: Sampling, device: str = "cpu") -> None:
+    def __init__(self, val: Sequence[Slide], like: Predictor, device: str = "cpu") -> None:
         if not any(slide.measured.any() for slide in val):
             names = ", ".join(slide.slide for slide in val) or "none"
             entries = sum(slide.measured.size for slide in val)
@@ -35,7 +42,7 @@ class Selection:
                 "cohort's genes are measured"
             )
             raise InputError(msg)
-        self._resident = Resident.of([slide.blind() for slide in val], sampling, device)
+        self._resident = like.resident([slide.blind() for slide in val], device)
         self._truth = _stacked([slide.y for slide in val], device)
         self._measured = _stacked([slide.measured for slide in val], device)
 
@@ -60,9 +67,13 @@ class Selection:
 
 def predict_all(predictor: Predictor, resident: Resident) -> Tensor:
     """Return predictions for every resident spot, float32 ``(n_spots, n_genes)``."""
+    rows, parts = [], []
     with torch.no_grad():
-        parts = [predictor.predict(batch) for batch in batches(resident, PREDICT_BATCH)]
-    return torch.cat(parts).float()
+        for batch in batches(resident, PREDICT_BATCH):
+            rows.append(batch.spot[batch.query])
+            parts.append(predictor.predict(batch).float())
+    predicted = torch.cat(parts)
+    return torch.empty_like(predicted).index_copy_(0, torch.cat(rows), predicted)
 
 
 def _stacked(arrays: Sequence[np.ndarray], device: str) -> Tensor:

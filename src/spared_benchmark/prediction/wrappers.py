@@ -1,4 +1,4 @@
-"""Ways to start from the train mean, for any predictor with a network."""
+"""What can be put around any predictor instead of a special model."""
 
 from __future__ import annotations
 
@@ -11,25 +11,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spared_benchmark.prediction.predictor import NetworkPredictor, Predictor, State, train_mean
-from spared_benchmark.prediction.types import BlindSlide, NodeBatch, Sampling, Slide
+from spared_benchmark.errors import ContractError
+from spared_benchmark.prediction.images import dihedral
+from spared_benchmark.prediction.predictor import (
+    NetworkPredictor,
+    Predictor,
+    State,
+    start_at_mean,
+    train_mean,
+)
+from spared_benchmark.prediction.types import Attached, BlindSlide, NodeBatch, Sampling, Slide
 from spared_benchmark.study import Size
 
 _INNER = "inner."
+_VIEWS = 8
 
 
-class Delta(Predictor):
-    """Learns the deviation from the train mean; the mean is added outside (Mejia et al. 2023).
+class Wrapper(Predictor):
+    """A predictor that is another one but for what its subclass says.
 
-    A method names the class of its ``inner`` predictor.
+    A method names the class of its ``inner`` predictor; settings in ``own`` are the wrapper's, all
+    others go to the inner predictor.
     """
 
     inner: ClassVar[type[Predictor]]
+    own: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, size: Size = "small", **settings: Any) -> None:
         super().__init__(size, **settings)
-        self.within = self.inner(size, **settings)
-        self.mean = np.zeros(0, dtype=np.float32)
+        passed = {name: value for name, value in self.settings.items() if name not in self.own}
+        self.within = self.inner(size, **passed)
 
     @property
     def sampling(self) -> Sampling:
@@ -42,13 +53,49 @@ class Delta(Predictor):
         return self.within.module
 
     def prepare(self, train: Sequence[Slide]) -> None:
+        """Prepare the inner predictor."""
+        self.within.prepare(train)
+
+    def attach(self, slide: BlindSlide) -> Attached:
+        """Attach what the inner predictor does."""
+        return self.within.attach(slide)
+
+    def loss(self, batch: NodeBatch) -> dict[str, Tensor]:
+        """Return the inner loss."""
+        return self.within.loss(batch)
+
+    def predict(self, batch: NodeBatch) -> Tensor:
+        """Return the inner prediction."""
+        return self.within.predict(batch)
+
+    def candidates(self) -> Sequence[Mapping[str, Any]]:
+        """Return those of the inner predictor."""
+        return self.within.candidates()
+
+    def choose(self, candidate: Mapping[str, Any]) -> None:
+        """Let the inner predictor take one."""
+        self.within.choose(candidate)
+
+    def state(self) -> State:
+        """Return the inner state."""
+        return self.within.state()
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Give ``state`` to the inner predictor."""
+        self.within.load_state(state)
+
+
+class Delta(Wrapper):
+    """Learns the deviation from the train mean; the mean is added outside (Mejia et al. 2023)."""
+
+    def __init__(self, size: Size = "small", **settings: Any) -> None:
+        super().__init__(size, **settings)
+        self.mean = np.zeros(0, dtype=np.float32)
+
+    def prepare(self, train: Sequence[Slide]) -> None:
         """Take the mean of ``train`` and prepare the inner predictor on deviations from it."""
         self.mean = train_mean(train)
         self.within.prepare([replace(slide, y=slide.y - self.mean) for slide in train])
-
-    def attach(self, slide: BlindSlide) -> None:
-        """Attach to the inner predictor."""
-        self.within.attach(slide)
 
     def loss(self, batch: NodeBatch) -> dict[str, Tensor]:
         """Return the inner loss on deviations."""
@@ -71,50 +118,57 @@ class Delta(Predictor):
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take over the mean and the inner state."""
         self.mean = np.array(state["mean"], dtype=np.float32)
-        inner = {name.removeprefix(_INNER): value for name, value in state.items()}
-        self.within.load_state({name: inner[name] for name in inner if name != "mean"})
+        self.within.load_state(
+            {name.removeprefix(_INNER): state[name] for name in state if name != "mean"}
+        )
 
     def _mean(self, device: torch.device) -> Tensor:
         return torch.from_numpy(self.mean).to(device)
 
 
-class MeanBias(NetworkPredictor):
+class MeanBias(Wrapper):
     """The control of ``Delta``: the same network, its output bias raised by the train mean.
 
     Both have the same losses at the start and the same gradients: predicting deviations is an
     initialisation of the bias, nothing more.
     """
 
-    inner: ClassVar[type[NetworkPredictor]]
+    def prepare(self, train: Sequence[Slide]) -> None:
+        """Prepare the inner predictor and raise its output bias by the mean of ``train``."""
+        super().prepare(train)
+        if not isinstance(self.within, NetworkPredictor):
+            msg = f"{self.card.name}: {self.inner.__name__} has no output layer to raise"
+            raise ContractError(msg)
+        start_at_mean(self.within.head, train_mean(train))
 
-    def __init__(self, size: Size = "small", **settings: Any) -> None:
-        super().__init__(size, **settings)
-        self.within = self.inner(size, **settings)
+
+class EightViews(Wrapper):
+    """Predicts the mean over the eight symmetric views of each patch (He et al. 2020)."""
+
+    def predict(self, batch: NodeBatch) -> Tensor:
+        """Return the mean of the inner predictions of all views."""
+        pixels = batch.images()
+        total: Tensor | None = None
+        for view in range(_VIEWS):
+            turned = dihedral(pixels, torch.full((1,), view, device=pixels.device))
+            value = self.within.predict(replace(batch, pixels=turned))
+            total = value if total is None else total + value
+        assert total is not None  # noqa: S101 - there are eight views
+        return total / _VIEWS
+
+
+class Tiled(Wrapper):
+    """Cuts each slide into ``tiles`` by ``tiles`` sections for a predictor of whole slides.
+
+    With a ``halo`` of 0 this is what the paper does where a slide does not fit (4, 9 or 16
+    sections); with more, a section also sees so many lattice steps around it, whose spots it does
+    not predict.
+    """
+
+    own: ClassVar[frozenset[str]] = frozenset({"tiles", "halo"})
 
     @property
     def sampling(self) -> Sampling:
-        """That of the inner predictor."""
-        return self.within.sampling
-
-    @property
-    def module(self) -> nn.Module:
-        """The network of the inner predictor."""
-        return self.within.module
-
-    def build(self, n_genes: int) -> nn.Module:
-        """Return the inner predictor's network."""
-        return self.within.build(n_genes)
-
-    def forward(self, batch: NodeBatch) -> Tensor:
-        """Return the inner network's output."""
-        return self.within.forward(batch)
-
-    def prepare(self, train: Sequence[Slide]) -> None:
-        """Prepare the inner predictor and raise its output bias by the mean of ``train``."""
-        self.within.prepare(train)
-        with torch.no_grad():
-            self.within.head.bias.add_(torch.from_numpy(train_mean(train)))
-
-    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Give the weights to the inner predictor."""
-        self.within.load_state(state)
+        """That of the inner predictor, cut."""
+        cut = {name: self.settings[name] for name in sorted(self.own)}
+        return replace(self.within.sampling, **cut)

@@ -37,6 +37,7 @@ class Training:
         seed: Of initialisation, batches and every other draw.
         trials: Where trials are kept; one that has ended is never run again.
         device: ``cpu``, ``cuda`` or ``cuda:<index>``.
+        precision: In which products are computed; see `training.precision`.
         identity: All that made the inputs (method, version, hyper-parameters, data digests); with
             budget, rate and seed it names a trial. Its ``method``, ``target`` and ``space``, where
             given, are also what the log calls the training.
@@ -46,13 +47,16 @@ class Training:
     seed: int
     trials: TrialStore
     device: str = "cpu"
+    precision: str = "float32"
     identity: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def on_best_device(cls, budget: Budget, seed: int, trials: TrialStore) -> Training:
+    def on_best_device(
+        cls, budget: Budget, seed: int, trials: TrialStore, precision: str = "float32"
+    ) -> Training:
         """Return a training on the first CUDA device where there is one, else on the CPU."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(budget, seed, trials, device)
+        return cls(budget, seed, trials, device, precision)
 
 
 @dataclass(frozen=True)

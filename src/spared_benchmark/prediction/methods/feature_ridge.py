@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from spared_benchmark.errors import ConfigurationError, ContractError
+from spared_benchmark.errors import ConfigurationError
 from spared_benchmark.prediction.linear import RidgePredictor
 from spared_benchmark.prediction.types import NodeBatch, Sampling
 from spared_benchmark.registry import Card
@@ -48,11 +48,8 @@ class FeatureRidge(RidgePredictor):
                 "benchmark.features.feature_ridge"
             )
             raise ConfigurationError(msg)
-        return Sampling(feature=self.settings["feature"])
+        return Sampling(features=(self.settings["feature"],))
 
     def inputs(self, batch: NodeBatch) -> Tensor:
         """Return the features of the queries, ``(n_queries, d)``."""
-        if batch.z is None:
-            msg = "the batch has no features; the sampling must name an encoder"
-            raise ContractError(msg)
-        return batch.z[batch.query]
+        return batch.feature(self.settings["feature"])[batch.query]

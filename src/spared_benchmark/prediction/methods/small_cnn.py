@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from spared_benchmark.prediction.images import normalised
-from spared_benchmark.prediction.predictor import NetworkPredictor, train_mean
-from spared_benchmark.prediction.types import NodeBatch, Slide
+from spared_benchmark.prediction.predictor import NetworkPredictor, start_at_mean, train_mean
+from spared_benchmark.prediction.types import NodeBatch, Sampling, Slide
 from spared_benchmark.registry import Card
 
 _GROUPS = 4
@@ -29,6 +28,7 @@ class SmallCnn(NetworkPredictor):
         summary="A plain convolutional network trained from scratch",
         source="baseline",
         year=2025,
+        version=2,
         uses=frozenset({"genes", "image"}),
         sizes={
             "paper": {"image_size": 224, "widths": (32, 64, 128, 256, 256)},
@@ -38,11 +38,15 @@ class SmallCnn(NetworkPredictor):
         trained=True,
     )
 
+    @property
+    def sampling(self) -> Sampling:
+        """Patches at the size's resolution, each turned at random."""
+        return Sampling(image_size=self.settings["image_size"], augment="each")
+
     def prepare(self, train: Sequence[Slide]) -> None:
-        """Build the network and set its output bias to the mean of ``train``."""
+        """Build the network and raise its output bias by the mean of ``train``."""
         super().prepare(train)
-        with torch.no_grad():
-            self.head.bias.copy_(torch.from_numpy(train_mean(train)))
+        start_at_mean(self.head, train_mean(train))
 
     def build(self, n_genes: int) -> nn.Module:
         """Return the network."""

@@ -1,0 +1,188 @@
+"""Train spots to compare with: exemplars come from train slides, never from beside the query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from spared_benchmark.errors import ContractError
+from spared_benchmark.prediction.types import BlindSlide, Slide
+
+Exclusion = Literal["own_slide", "own_neighbourhood", "none"]
+Metric = Literal["euclidean", "manhattan", "cosine"]
+# Distances held at once, as entries of a matrix.
+_ENTRIES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Spots of train slides with what they are found by and what they bring.
+
+    Attributes:
+        keys: What they are found by, float32 ``(n_bank, d)``.
+        values: Their targets ``(n_bank, n_genes)``.
+        weight: Which of them count, bool ``(n_bank, n_genes)``.
+        slides: Names of the train slides.
+        sizes: Spots of each; the bank lists them in this order.
+        exclude: What a query of a train slide may not find: spots of its own slide, spots of its
+            neighbourhood (itself included), or nothing. Queries of other slides may find all.
+        hops: Radius of that neighbourhood, lattice steps.
+    """
+
+    keys: NDArray[np.float32]
+    values: NDArray[np.float32]
+    weight: NDArray[np.bool_]
+    slides: tuple[str, ...]
+    sizes: tuple[int, ...]
+    exclude: Exclusion
+    hops: int = 3
+
+    @classmethod
+    def of(
+        cls,
+        train: Sequence[Slide],
+        keys: Sequence[NDArray[np.floating[Any]]],
+        exclude: Exclusion | None = None,
+        hops: int = 3,
+    ) -> Bank:
+        """Return the bank of all spots of ``train``.
+
+        Args:
+            train: Train slides.
+            keys: What the spots of each are found by ``(n_spots, d)``.
+            exclude: Own slides where there are several, the own neighbourhood where there is one,
+                when not given.
+            hops: Radius of the neighbourhood.
+
+        Raises:
+            ContractError: When a slide is not of train, which would leak its labels.
+        """
+        for slide in train:
+            if slide.split != "train":
+                msg = f"bank: slide {slide.slide!r} is of {slide.split!r}; only train slides enter"
+                raise ContractError(msg)
+        chosen: Exclusion = "own_slide" if len(train) > 1 else "own_neighbourhood"
+        return cls(
+            keys=np.concatenate(keys).astype(np.float32),
+            values=np.concatenate([slide.y for slide in train]),
+            weight=np.concatenate([slide.weight for slide in train]),
+            slides=tuple(slide.slide for slide in train),
+            sizes=tuple(slide.n_spots for slide in train),
+            exclude=exclude or chosen,
+            hops=hops,
+        )
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays."""
+        names = "\n".join([self.exclude, *self.slides]).encode()
+        return {
+            "keys": self.keys,
+            "values": self.values,
+            "weight": self.weight,
+            "names": np.frombuffer(names, dtype=np.uint8).copy(),
+            "sizes": np.array([self.hops, *self.sizes], dtype=np.int64),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, NDArray[Any]]) -> Bank:
+        """Return the bank of which `state` told."""
+        exclude, *slides = np.asarray(state["names"]).tobytes().decode().split("\n")
+        hops, *sizes = (int(size) for size in state["sizes"])
+        keys, values, weight = (np.array(state[name]) for name in ("keys", "values", "weight"))
+        rule: Exclusion = exclude  # type: ignore[assignment]
+        return cls(keys, values, weight, tuple(slides), tuple(sizes), rule, hops)
+
+    def nearest(
+        self,
+        slide: BlindSlide,
+        queries: NDArray[np.floating[Any]],
+        k: int,
+        metric: Metric = "euclidean",
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the ``k`` nearest bank rows of every spot and their distances ``(n_spots, k)``.
+
+        Args:
+            slide: Whose spots ask.
+            queries: What they are compared by ``(n_spots, d)``.
+            k: How many, nearest first; ties go to the earlier row.
+            metric: Of the distance; ``cosine`` is one minus the cosine.
+
+        Raises:
+            ContractError: When the exclusion leaves a spot fewer than ``k`` rows.
+        """
+        prepared_keys = _prepared(self.keys, metric)
+        prepared = _prepared(np.asarray(queries, dtype=np.float32), metric)
+        rows, distances = [], []
+        chunk = max(1, _ENTRIES // max(len(self.keys), 1))
+        for start in range(0, len(prepared), chunk):
+            stop = min(start + chunk, len(prepared))
+            distance = _distance(prepared[start:stop], prepared_keys, metric)
+            distance[torch.from_numpy(self._excluded(slide, start, stop))] = torch.inf
+            self._check_enough(slide, distance, k)
+            ordered = torch.sort(distance, dim=1, stable=True)
+            rows.append(ordered.indices[:, :k].numpy())
+            distances.append(ordered.values[:, :k].numpy())
+        return np.concatenate(rows), np.concatenate(distances)
+
+    def _excluded(self, slide: BlindSlide, start: int, stop: int) -> NDArray[np.bool_]:
+        """Return which bank rows the spots ``start`` to ``stop`` may not find."""
+        banned = np.zeros((stop - start, len(self.keys)), dtype=bool)
+        if self.exclude == "none" or slide.slide not in self.slides:
+            return banned
+        place = self.slides.index(slide.slide)
+        first = sum(self.sizes[:place])
+        own = slice(first, first + self.sizes[place])
+        if self.exclude == "own_slide":
+            banned[:, own] = True
+            return banned
+        if self.sizes[place] != slide.n_spots:
+            msg = (
+                f"bank: slide {slide.slide!r} has {slide.n_spots} spots and had "
+                f"{self.sizes[place]}, so its neighbourhoods cannot be left out"
+            )
+            raise ContractError(msg)
+        banned[:, own] = _within(slide.neighbours, start, stop, self.hops)
+        return banned
+
+    def _check_enough(self, slide: BlindSlide, distance: torch.Tensor, k: int) -> None:
+        fewest = int(torch.isfinite(distance).sum(1).min()) if len(distance) else k
+        if fewest < k:
+            msg = (
+                f"bank: without what {self.exclude!r} leaves out, a spot of slide {slide.slide!r} "
+                f"finds {fewest} of the {k} train spots wanted ({len(self.keys)} in the bank); "
+                "ask for fewer, or give more train slides"
+            )
+            raise ContractError(msg)
+
+
+def _within(neighbours: NDArray[np.int32], start: int, stop: int, hops: int) -> NDArray[np.bool_]:
+    """Return which spots lie within ``hops`` steps of each of ``start`` to ``stop``."""
+    n_spots, width = neighbours.shape
+    source = np.repeat(np.arange(n_spots), width)
+    known = neighbours.ravel() >= 0
+    edges = (np.ones(int(known.sum()), np.int32), (source[known], neighbours.ravel()[known]))
+    lattice = sparse.csr_array(edges, shape=(n_spots, n_spots))
+    reached = sparse.eye_array(n_spots, dtype=np.int32, format="csr")[start:stop]
+    for _ in range(hops):
+        reached = ((reached + reached @ lattice) > 0).astype(np.int32)
+    inside: NDArray[np.bool_] = reached.toarray() > 0
+    return inside
+
+
+def _prepared(values: NDArray[np.float32], metric: Metric) -> torch.Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    return torch.nn.functional.normalize(tensor, dim=1) if metric == "cosine" else tensor
+
+
+def _distance(queries: torch.Tensor, keys: torch.Tensor, metric: Metric) -> torch.Tensor:
+    if metric == "cosine":
+        return 1 - queries @ keys.T
+    # The shortcut by a matrix product would lose equal vectors among rounding errors.
+    exact = "donot_use_mm_for_euclid_dist"
+    return torch.cdist(queries, keys, p=2 if metric == "euclidean" else 1, compute_mode=exact)

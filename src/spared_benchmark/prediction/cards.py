@@ -1,0 +1,94 @@
+"""What is written down of a predictor's fit, and what a name with a suffix stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from spared_benchmark.prediction import predictors
+from spared_benchmark.prediction.assemble import Assembled
+from spared_benchmark.prediction.fit import Fitted
+from spared_benchmark.prediction.predictor import Predictor
+from spared_benchmark.prediction.staged import Staged
+from spared_benchmark.prediction.variants import SHUFFLED, SMOOTHED
+from spared_benchmark.registry import Kind
+from spared_benchmark.training.sweep import parameter_counts
+
+
+def method_of(name: str) -> str:
+    """Return the registered predictor that ``name``, perhaps with a suffix, is about."""
+    return name.removesuffix(SMOOTHED).removesuffix(SHUFFLED)
+
+
+def kind_of(name: str) -> Kind:
+    """Return ``control`` for what was fitted to exchanged labels, else what the card says."""
+    if name.removesuffix(SMOOTHED).endswith(SHUFFLED):
+        return "control"
+    return predictors.card(method_of(name)).kind
+
+
+def card_of(name: str, fits: Mapping[int, Fitted], slides: Assembled) -> dict[str, Any]:
+    """Return how the fits of one predictor, by seed, came about, fit for JSON.
+
+    Args:
+        name: Of the predictor.
+        fits: By seed.
+        slides: What it was fitted to.
+    """
+    first = next(iter(fits.values()))
+    predictor = first.predictor
+    best = [fitted.best for fitted in fits.values() if fitted.best is not None]
+    trials = [record for fitted in fits.values() for record in fitted.trials]
+    seconds = sum(record.seconds for record in trials)
+    views = sum(record.views for record in trials)
+    trainable, total = _parameters(predictor)
+    return {
+        "predictor": name,
+        "label": predictor.card.label,
+        "kind": kind_of(name),
+        "status": "fitted",
+        "version": predictor.card.version,
+        "size": predictor.size,
+        "settings": predictor.settings,
+        "target": slides.target,
+        "space": slides.space,
+        "genes": len(slides.genes),
+        "seeds": list(fits),
+        "slides_without_image": list(slides.dropped),
+        "parameters_trainable": trainable,
+        "parameters_total": total,
+        "val_mse": float(np.mean([fitted.val_mse for fitted in fits.values()])),
+        "learning_rates": [record.learning_rate for record in best],
+        "best_steps": [record.best_step for record in best],
+        "seconds": sum(fitted.seconds for fitted in fits.values()),
+        "seconds_training": seconds,
+        "spot_views": views,
+        "spot_views_per_second": views / seconds if seconds else None,
+        "grid": [dict(row) for row in first.grid],
+        "trials": [record.summary() for record in trials],
+    }
+
+
+def failed_card(name: str, target: str, space: str, error: Exception) -> dict[str, Any]:
+    """Return the card of a predictor that failed, with its reason."""
+    return {
+        "predictor": name,
+        "label": predictors.card(method_of(name)).label,
+        "kind": kind_of(name),
+        "status": "failed",
+        "reason": f"{type(error).__name__}: {error}",
+        "target": target,
+        "space": space,
+    }
+
+
+def _parameters(predictor: Predictor) -> tuple[int, int]:
+    """Return the trainable parameters and all; of two stages, the first's are not trained now."""
+    if not predictor.trained:
+        return 0, 0
+    trainable, total = parameter_counts(predictor.module)
+    if isinstance(predictor, Staged):
+        total += _parameters(predictor.stage)[1]
+    return trainable, total

@@ -1,0 +1,154 @@
+"""Predictors that build on the predictions of another one, fitted before them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spared_benchmark.errors import ContractError
+from spared_benchmark.prediction import predictors
+from spared_benchmark.prediction.predictor import NetworkPredictor, Predictor, State
+from spared_benchmark.prediction.tiles import tiles_of
+from spared_benchmark.prediction.types import Attached, BlindSlide, Slide
+from spared_benchmark.study import Size
+
+_FIRST = "first."
+_FOLDS = 4
+
+
+class Staged(NetworkPredictor):
+    """A network on what an earlier predictor, the first stage, says of each spot.
+
+    A method names the ``first`` stage, a registered predictor, and defines `shown`. The first
+    stage is fitted as it would be alone, at the same size and budget, and then stays as it is.
+    With the setting ``out_of_fold`` it shows train spots by stages that were fitted without them:
+    a stage is over-confident on spots that it was fitted to, and the second would learn to trust
+    it too much.
+    """
+
+    first: ClassVar[str]
+
+    def __init__(self, size: Size = "small", **settings: Any) -> None:
+        super().__init__(size, **settings)
+        self._stage: Predictor | None = None
+        self._held_out: Mapping[str, Attached] = {}
+
+    @abstractmethod
+    def shown(self, stage: Predictor, slide: BlindSlide) -> Attached:
+        """Return what the second stage is shown of a slide, a row for each spot."""
+
+    @property
+    def stage(self) -> Predictor:
+        """The first stage.
+
+        Raises:
+            ContractError: Before `take` or ``load_state``.
+        """
+        if self._stage is None:
+            msg = f"{self.card.name}: its first stage {self.first!r} was not fitted yet"
+            raise ContractError(msg)
+        return self._stage
+
+    def first_settings(self) -> dict[str, Any]:
+        """Return the settings of the first stage that are not those of its size."""
+        return {}
+
+    def take(self, stage: Predictor, held_out: Mapping[str, Attached] | None = None) -> None:
+        """Take over the fitted first stage.
+
+        Args:
+            stage: Fitted to all train slides.
+            held_out: For the training alone: what train slides show by stages fitted without them.
+        """
+        self._stage, self._held_out = stage, held_out or {}
+
+    def attach(self, slide: BlindSlide) -> Attached:
+        """Return what the first stage says of the slide."""
+        if slide.slide in self._held_out:
+            return self._held_out[slide.slide]
+        return self.shown(self.stage, slide)
+
+    def state(self) -> State:
+        """Return the state of both stages."""
+        first = {_FIRST + name: value for name, value in self.stage.state().items()}
+        return {**first, **super().state()}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take over both stages."""
+        own = {name: value for name, value in state.items() if not name.startswith(_FIRST)}
+        first = {name.removeprefix(_FIRST): state[name] for name in state if name not in own}
+        stage = predictors.create(self.first, size=self.size, **self.first_settings())
+        stage.load_state(first)
+        if stage.trained:
+            stage.module.eval()
+        self.take(stage)
+        super().load_state(own)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A part of the train spots that a stage is fitted without.
+
+    Attributes:
+        rest: What it is fitted to.
+        held_out: What is left out, blind.
+        slide: Slide that it belongs to.
+        rows: Which of its spots.
+    """
+
+    rest: tuple[Slide, ...]
+    held_out: BlindSlide
+    slide: str
+    rows: NDArray[np.int64]
+
+
+def folds(train: Sequence[Slide]) -> list[Fold]:
+    """Return what is left out in turn: each slide, or of a single one its four quarters."""
+    if len(train) > 1:
+        return [
+            Fold(
+                tuple(other for other in train if other is not slide),
+                slide.blind(),
+                slide.slide,
+                np.arange(slide.n_spots),
+            )
+            for slide in train
+        ]
+    only, found = train[0], []
+    section = tiles_of(only.xy_um, round(_FOLDS**0.5))
+    for number in range(int(section.max()) + 1):
+        inside = section == number
+        held_out = replace(only.take(np.flatnonzero(inside)), slide=f"{only.slide} {number}")
+        rest = only.take(np.flatnonzero(~inside))
+        found.append(Fold((rest,), held_out.blind(), only.slide, np.flatnonzero(inside)))
+    return found
+
+
+def put_together(
+    train: Sequence[Slide], shown: Sequence[tuple[Fold, Attached]]
+) -> dict[str, Attached]:
+    """Return what each train slide was shown as, from its folds."""
+    result: dict[str, dict[str, NDArray[Any]]] = {slide.slide: {} for slide in train}
+    sizes = {slide.slide: slide.n_spots for slide in train}
+    for fold, arrays in shown:
+        for name, values in arrays.items():
+            array = np.asarray(values)
+            whole = result[fold.slide].setdefault(
+                name, np.zeros((sizes[fold.slide], *array.shape[1:]), array.dtype)
+            )
+            whole[fold.rows] = array
+    return {slide: dict(arrays) for slide, arrays in result.items()}
+
+
+def device_of(predictor: Predictor) -> str:
+    """Return where a fitted predictor computes."""
+    if not predictor.trained:
+        return "cpu"
+    weight: torch.Tensor = next(predictor.module.parameters())
+    return str(weight.device)

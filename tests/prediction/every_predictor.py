@@ -1,0 +1,88 @@
+"""Every registered predictor and the smallest of each family, ready to be tested alike."""
+
+from pathlib import Path
+
+import torch
+
+from spared_benchmark.prediction import predictors
+from spared_benchmark.prediction.fit import Task, fit_predictor
+from spared_benchmark.prediction.predictor import Predictor
+from spared_benchmark.prediction.sampling import draw
+from spared_benchmark.prediction.selection import predict_all
+from spared_benchmark.prediction.staged import Staged
+from spared_benchmark.registry import Card, Registry
+from spared_benchmark.study import Budget
+from spared_benchmark.training.seeds import isolated, torch_generator
+from spared_benchmark.training.sweep import Training
+from spared_benchmark.training.trials import TrialStore
+
+families: Registry[Predictor] = Registry(
+    "families", Path(__file__).parent / "families", "predictor"
+)
+NAMES = [*predictors.available(), *families.available()]
+# The settings of tests: frozen features are the mean colours of the samples.
+EXTRA = {
+    name: {"feature": "colours"}
+    for name in predictors.available()
+    if "feature" in predictors.card(name).sizes.get("tiny", {})
+}
+# Variants that publish a fault: what else they break is no excuse to break the rest.
+FAITHFUL = [
+    name
+    for name in predictors.available()
+    if "faithful" in predictors.card(name).sizes.get("tiny", {})
+]
+
+
+def card(name: str) -> Card:
+    return (families if name in families.available() else predictors).card(name)
+
+
+def create(name: str, **settings) -> Predictor:
+    registry = families if name in families.available() else predictors
+    return registry.create(name, size="tiny", **{**EXTRA.get(name, {}), **settings})
+
+
+def fitted(name, train, steps=12, rate=1e-2, batch=16, **settings):
+    """Fit on train slides alone, without any selection."""
+    predictor = create(name, **settings)
+    if isinstance(predictor, Staged):
+        predictor.take(fitted(predictor.first, train, steps, rate, batch))
+    with isolated(0, "network"):
+        predictor.prepare(train)
+        if predictor.trained:
+            _train(predictor, train, steps, rate, batch)
+    return predictor
+
+
+def _train(predictor, train, steps, rate, batch):
+    resident = predictor.resident(train)
+    optimiser = torch.optim.Adam(predictor.module.parameters(), lr=rate)
+    # The end at a lower rate: running averages of batch norm come to rest.
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, [2 * steps // 3])
+    generator = torch_generator(0)
+    predictor.module.train()
+    for _ in range(steps):
+        (drawn,) = draw(resident, batch, generator)
+        loss = predictor.loss(drawn)["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    predictor.module.eval()
+
+
+def predict(predictor, slides):
+    return predict_all(predictor, predictor.resident(slides)).numpy()
+
+
+def selected(name, assembled, folder, **settings):
+    """Fit as a study does, with selection on val."""
+    budget = Budget(steps=2, batch_size=8, learning_rates=(1e-3,), validate_every=1)
+    training = Training(budget, 42, TrialStore(folder))
+    return fit_predictor(_Task(name, assembled, training, "tiny", settings))
+
+
+class _Task(Task):
+    def create(self):
+        return create(self.name, **self.settings)
