@@ -20,6 +20,7 @@ from spared_benchmark.cohort_selection import (
 from spared_benchmark.completion import completers
 from spared_benchmark.errors import nearest
 from spared_benchmark.prediction import predictors
+from spared_benchmark.prediction.names import SHUFFLED, method_of
 from spared_benchmark.problems import Problems
 from spared_benchmark.settings_model import Settings
 from spared_benchmark.study import (
@@ -159,15 +160,21 @@ class Configuration:
 
     def _predictor(self, names: tuple[str, ...]) -> PredictorTask:
         settings = self.benchmark
-        budget = {name: settings.budget(name) for name in names}
-        features = _only(settings.features, names)
+        bases = [method_of(name) for name in names]
+        budget = {
+            name: settings.budgets.get(name) or settings.budget(base)
+            for name, base in zip(names, bases, strict=True)
+        }
+        keys = dict.fromkeys([*names, *bases])
         return PredictorTask(
             names=names,
             settings=settings.model_copy(
                 update={
-                    "sizes": _only(settings.sizes, names),
+                    "sizes": _only(settings.sizes, keys),
                     "budgets": budget,
-                    "features": features,
+                    "features": _only(settings.features, keys),
+                    "settings": _only(settings.settings, keys),
+                    "smoothed": tuple(name for name in names if name in settings.smoothed),
                     "encoders": {},
                 }
             ),
@@ -183,16 +190,19 @@ _MODELS: tuple[type[Settings], ...] = (
 
 
 def _unknown_names(study: Study) -> list[str]:
+    known_predictors = predictors.available()
+    shuffled = [f"{name}{SHUFFLED}" for name in known_predictors]
     chosen = [
         ("completers", study.completers, completers.available()),
-        ("controls", study.controls, predictors.available()),
-        ("predictors", study.predictors, predictors.available()),
+        ("controls", study.controls, [*known_predictors, *shuffled]),
+        ("predictors", study.predictors, known_predictors),
         ("targets", study.targets, [*TARGETS_WITHOUT_COMPLETER, *study.completers]),
     ]
     problems = []
     for key, names, known in chosen:
         problems += [
-            f"study.{key}: unknown name {name!r}{nearest(name, known)}; known: {', '.join(known)}"
+            f"study.{key}: unknown name {name!r}{nearest(name, known)}; known: "
+            f"{', '.join(one for one in known if one not in shuffled)}"
             for name in names
             if name not in known
         ]
@@ -210,12 +220,14 @@ def _unknown_methods(study: Study, completion: Any, benchmark: Any) -> list[str]
         ("benchmark.sizes", benchmark.sizes, known_predictors),
         ("benchmark.budgets", benchmark.budgets, ["default", *known_predictors]),
         ("benchmark.features", benchmark.features, known_predictors),
+        ("benchmark.settings", benchmark.settings, known_predictors),
+        ("benchmark.smoothed", benchmark.smoothed, known_predictors),
     ]
     for where, table, known in tables:
         problems += [
             f"{where}.{name}: unknown method{nearest(name, known)}"
             for name in table
-            if name not in known
+            if method_of(name) not in known
         ]
     problems += [
         f"benchmark.features.{name}: no encoder {encoder!r}{nearest(encoder, benchmark.encoders)}"

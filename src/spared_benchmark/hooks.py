@@ -59,13 +59,17 @@ def method_versions(node: Node) -> dict[str, int]:
     """Return the versions of the completers and predictors that a node runs, from their cards."""
     from spared_benchmark.completion import completers
     from spared_benchmark.prediction import predictors
+    from spared_benchmark.prediction.names import method_of
 
     registries: Mapping[str, Registry[Any]] = {
         "completer": completers,
         "predictor": predictors,
     }
     pairs = [tag.split(".", 1) for tag in sorted(node.tags) if "." in tag]
-    return {name: registries[kind].card(name).version for kind, name in pairs if kind in registries}
+    named = [(kind, method_of(name)) for kind, name in pairs if kind in registries]
+    cards = {name: registries[kind].card(name) for kind, name in named}
+    stages = {stage: predictors.card(stage) for card in cards.values() for stage in card.stages}
+    return {name: card.version for name, card in {**cards, **stages}.items()}
 
 
 def missing_inputs(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, str]:

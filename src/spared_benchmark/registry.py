@@ -34,6 +34,7 @@ class Card:
         version: Raised when the code changes results; old artifacts are then made again.
         sizes: Hyper-parameters by size (``paper``, ``small``, ``tiny``).
         trained: Whether a gradient loop with a learning rate is run.
+        stages: Registered methods that are fitted before it.
         exemptions: Invariants that cannot hold: of predictors ``retrieval`` or ``closed_form``; of
             completers ``constant_gene``, and of released behaviour ``batch_composition``,
             ``slide_isolation`` and ``spot_order``.
@@ -49,6 +50,7 @@ class Card:
     version: int = 1
     sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     trained: bool = False
+    stages: tuple[str, ...] = ()
     exemptions: frozenset[str] = frozenset()
 
     def settings(self, size: str) -> dict[str, Any]:
@@ -68,7 +70,8 @@ class Card:
 class Registry(Generic[Method]):
     """The methods of one package: a folder whose every public module defines one class.
 
-    The class is the one defined in the module that carries a ``card`` with the module's name.
+    The class is the public one defined in the module that carries a ``card`` with the module's
+    name.
     """
 
     def __init__(self, package: str, folder: Path, word: str) -> None:
@@ -94,7 +97,8 @@ class Registry(Generic[Method]):
             raise ConfigurationError(msg)
         module = importlib.import_module(f"{self._package}.{name}")
         for value in vars(module).values():
-            if isinstance(value, type) and value.__module__ == module.__name__:
+            public = isinstance(value, type) and not value.__name__.startswith("_")
+            if public and value.__module__ == module.__name__:
                 card = vars(value).get("card")
                 if isinstance(card, Card) and card.name == name:
                     return value

@@ -1,5 +1,10 @@
 """Every registered predictor and the smallest of each family, ready to be tested alike."""
 
+import atexit
+import re
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -19,7 +24,23 @@ from spared_benchmark.training.trials import TrialStore
 families: Registry[Predictor] = Registry(
     "families", Path(__file__).parent / "families", "predictor"
 )
-NAMES = [*predictors.available(), *families.available()]
+
+
+def _example() -> Registry[Predictor]:
+    """The predictor of docs/adding-a-model.md, as a reader would save it."""
+    page = (Path(__file__).parents[2] / "docs" / "adding-a-model.md").read_text(encoding="utf-8")
+    name, code = re.search(r"block as (\w+)\.py -->\n```python\n(.*?)```", page, re.DOTALL).groups()
+    folder = Path(tempfile.mkdtemp()) / "adding_a_model"
+    folder.mkdir()
+    atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
+    (folder / "__init__.py").touch()
+    (folder / f"{name}.py").write_text(code, encoding="utf-8")
+    sys.path.append(str(folder.parent))
+    return Registry("adding_a_model", folder, "predictor")
+
+
+example = _example()
+NAMES = [*predictors.available(), *families.available(), *example.available()]
 # The settings of tests: frozen features are the mean colours of the samples.
 EXTRA = {
     name: {"feature": "colours"}
@@ -34,13 +55,16 @@ FAITHFUL = [
 ]
 
 
+def registry_of(name: str) -> Registry[Predictor]:
+    return next(one for one in (predictors, families, example) if name in one.available())
+
+
 def card(name: str) -> Card:
-    return (families if name in families.available() else predictors).card(name)
+    return registry_of(name).card(name)
 
 
 def create(name: str, **settings) -> Predictor:
-    registry = families if name in families.available() else predictors
-    return registry.create(name, size="tiny", **{**EXTRA.get(name, {}), **settings})
+    return registry_of(name).create(name, size="tiny", **{**EXTRA.get(name, {}), **settings})
 
 
 def fitted(name, train, steps=12, rate=1e-2, batch=16, **settings):

@@ -6,29 +6,66 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spared_benchmark.errors import ConfigurationError, ContractError, MissingInputError
 from spared_benchmark.prediction import predictors
+from spared_benchmark.prediction.encoders import PatchEncoder
 from spared_benchmark.prediction.images import normalised
+from spared_benchmark.study import EncoderSettings
 from spared_benchmark.training.sweep import parameter_counts
 
 TRAINED = [name for name in predictors.available() if predictors.card(name).trained]
 
 
-def test_vit_b_of_the_paper_has_the_printed_number_of_parameters():
-    predictor = predictors.create("vit_b", size="paper", weights="none")
+# models.md, "Parameter summary", 128 genes.
+PAPER = {
+    "shufflenet": 472_992,
+    "stnet": 7_085_056,
+    "vit_b": 85_897_088,
+    "vit_b_delta": 85_897_088,
+    "vit_b_bias": 85_897_088,
+}
+
+
+def network(name, size, **settings):
+    """The network of a predictor, or of the one that it wraps."""
+    predictor = predictors.create(name, size=size, **settings)
+    return getattr(predictor, "within", predictor).build(128)
+
+
+@pytest.mark.parametrize(("name", "count"), PAPER.items())
+def test_models_of_the_paper_have_the_printed_number_of_parameters(name, count):
     with torch.device("meta"):
-        network = predictor.build(128)
-    assert parameter_counts(network) == (85_897_088, 85_897_088)
+        module = network(name, "paper", weights="none")
+    assert parameter_counts(module) == (count, count)
 
 
-@pytest.mark.parametrize("name", ["small_cnn", "vit_b"])
+@pytest.mark.parametrize("name", TRAINED)
 @pytest.mark.parametrize("size", ["small", "tiny"])
 def test_small_is_small(name, size):
-    predictor = predictors.create(name, size=size)
-    network = predictor.build(128)
-    side = predictor.sampling.image_size
+    module = network(name, size).eval()
+    side = predictors.create(name, size=size).sampling.image_size
+    pixels = torch.zeros(1, 3, side, side, dtype=torch.uint8)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(normalised(torch.zeros(1, 3, side, side, dtype=torch.uint8)))
-    assert parameter_counts(network)[0] <= 1_000_000
+        module(normalised(pixels) if name == "small_cnn" else pixels)
+    assert parameter_counts(module)[0] <= 1_000_000
     assert 0 < counter.get_total_flops() <= 0.1e9
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_any_patch_model_can_be_frozen(name):
+    module = network(name, "tiny", trainable=False)
+    trainable, total = parameter_counts(module)
+    assert trainable == parameter_counts(module.head)[0]
+    assert trainable < total
+    module.train()
+    assert not module.encoder.network.training  # running averages stay as they were loaded
+
+
+def test_frozen_and_fine_tuned_are_one_encoder():
+    settings = EncoderSettings(network="resnet10t", image_size=32)
+    pixels = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    frozen, tuned = PatchEncoder(settings), PatchEncoder(settings, trainable=True)
+    tuned.load_state_dict(frozen.state_dict())
+    with torch.no_grad():
+        assert torch.equal(frozen(pixels), tuned.eval()(pixels))
 
 
 @pytest.mark.parametrize("name", TRAINED)

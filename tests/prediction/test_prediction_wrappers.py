@@ -1,4 +1,6 @@
-"""Predicting deviations is an initialisation of the bias, nothing more."""
+"""Deviations are an initialisation of the bias; eight views make a prediction symmetric."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from prediction_samples import cohort
 
 from spared_benchmark.errors import ContractError
 from spared_benchmark.prediction import predictors
+from spared_benchmark.prediction.images import dihedral
 from spared_benchmark.prediction.predictor import train_mean
 from spared_benchmark.prediction.sampling import draw, gather
 from spared_benchmark.training.seeds import isolated, torch_generator
@@ -76,3 +79,44 @@ def test_delta_has_no_loss_on_blind_slides(train):
     resident = predictor.resident([slide.blind() for slide in train])
     with pytest.raises(ContractError, match="blind slides has no target"):
         predictor.loss(gather(resident, torch.arange(4)))
+
+
+def views_of(predictor, slide):
+    """Predictions for each of the eight symmetric views of a slide's patches."""
+    predictor.module.eval()
+    resident = predictor.resident([slide])
+    with torch.no_grad():
+        batch = gather(resident, torch.arange(slide.n_spots))
+        turned = [dihedral(batch.pixels, torch.full((1,), view)) for view in range(8)]
+        return [predictor.predict(replace(batch, pixels=pixels)) for pixels in turned], turned
+
+
+def test_the_mean_of_eight_views_does_not_change_when_the_patch_is_turned(train):
+    predictor = prepared("stnet", train)
+    torch.nn.init.normal_(predictor.within.head.weight)
+    predictions, turned = views_of(predictor, train[0].blind())
+    assert all(not torch.equal(turned[0], pixels) for pixels in turned[1:])
+    for prediction in predictions[1:]:
+        torch.testing.assert_close(prediction, predictions[0], rtol=0, atol=1e-5)
+    single, _ = views_of(predictor.within, train[0].blind())
+    assert (single[1] - single[0]).abs().max() > 1e-3
+    torch.testing.assert_close(sum(single) / 8, predictions[0], rtol=0, atol=1e-5)
+
+
+def test_st_net_starts_at_the_train_mean_and_the_published_fork_does_not(train):
+    blind = train[0].blind()
+    first, _ = views_of(prepared("stnet", train), blind)
+    np.testing.assert_allclose(first[0], np.tile(train_mean(train), (20, 1)), rtol=1e-5)
+    faithful = predictors.create("stnet", size="tiny", faithful=True)
+    faithful.prepare(train)
+    assert not torch.allclose(views_of(faithful, blind)[0][0], first[0], atol=0.5)
+
+
+def test_faithful_patch_models_turn_a_batch_as_one(train):
+    predictor = predictors.create("vit_b", size="tiny", faithful=True)
+    resident = predictor.resident(train)
+    for seed in range(4):
+        (batch,) = draw(resident, 12, torch.Generator().manual_seed(seed))
+        plain = gather(resident, batch.spot)
+        views = [dihedral(plain.pixels, torch.full((1,), view)) for view in range(8)]
+        assert any(torch.equal(batch.pixels, view) for view in views)

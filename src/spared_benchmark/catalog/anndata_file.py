@@ -40,6 +40,10 @@ class AnnDataDataset(CompleteDataset[Any]):
         schema.check(content, self._schema)
         content.write_h5ad(path, compression="gzip", compression_opts=1)
 
+    def failed(self, content: AnnData) -> bool:
+        """Say whether something of the content could not be made."""
+        return bool(content.uns.get("failed"))
+
     def preview(self) -> JSONPreview:
         """Return what the file holds, as kedro-viz shows it."""
         if self.problem():

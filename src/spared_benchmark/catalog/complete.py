@@ -2,7 +2,9 @@
 
 A save replaces the file in one step and then writes a sidecar with the digest of everything that
 made it. Before a run the digest expected now is told to each dataset (see
-`spared_benchmark.provenance`), so a file made by other settings does not exist for that run.
+`spared_benchmark.provenance`), so a file made by other settings does not exist for that run. What
+tells of a failure, such as that of one predictor, can be loaded and yet does not exist: the next
+run tries again.
 """
 
 from __future__ import annotations
@@ -81,7 +83,15 @@ class CompleteDataset(AbstractDataset[Content, Content], Generic[Content]):
         self._sidecar.unlink(missing_ok=True)
         with atomic_path(self._filepath) as path:
             self.write(path, content)
-        write_json(self._sidecar, {"made_by": self.expected, **_extent(self._filepath)})
+        record = {"made_by": self.expected, **_extent(self._filepath)}
+        if self.failed(content):
+            record["failed"] = True
+        write_json(self._sidecar, record)
+
+    def failed(self, content: Content) -> bool:
+        """Say whether ``content`` tells of a failure: it can be loaded, but is to be made again."""
+        del content
+        return False
 
     def problem(self) -> str | None:
         """Return why this does not count as existing, or None."""
@@ -109,7 +119,9 @@ class CompleteDataset(AbstractDataset[Content, Content], Generic[Content]):
         return self._filepath.with_name(f".{self._filepath.name}.json")
 
     def _exists(self) -> bool:
-        return not self._rebuilt and self.problem() is None
+        if self._rebuilt or self.problem() is not None:
+            return False
+        return not json.loads(self._sidecar.read_text(encoding="utf-8")).get("failed", False)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath.as_posix(), "optional": self.optional}

@@ -109,6 +109,11 @@ class ModelDataset(CompleteDataset[Model]):
         """Write card and weights."""
         content.save(path)
 
+    def failed(self, content: Model) -> bool:
+        """Say whether a method of the card failed."""
+        cards = content.card.get("predictors", {"": content.card}).values()
+        return any(card.get("status") == "failed" for card in cards)
+
     def preview(self) -> JSONPreview:
         """Return the card as kedro-viz shows it."""
         return JSONPreview("" if self.problem() else json.dumps(self.read(self._filepath).card))

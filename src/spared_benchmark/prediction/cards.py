@@ -1,4 +1,4 @@
-"""What is written down of a predictor's fit, and what a name with a suffix stands for."""
+"""What is written down of a predictor's fit."""
 
 from __future__ import annotations
 
@@ -10,16 +10,11 @@ import numpy as np
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.assemble import Assembled
 from spared_benchmark.prediction.fit import Fitted
+from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, method_of
 from spared_benchmark.prediction.predictor import Predictor
 from spared_benchmark.prediction.staged import Staged
-from spared_benchmark.prediction.variants import SHUFFLED, SMOOTHED
 from spared_benchmark.registry import Kind
 from spared_benchmark.training.sweep import parameter_counts
-
-
-def method_of(name: str) -> str:
-    """Return the registered predictor that ``name``, perhaps with a suffix, is about."""
-    return name.removesuffix(SMOOTHED).removesuffix(SHUFFLED)
 
 
 def kind_of(name: str) -> Kind:
@@ -81,6 +76,20 @@ def failed_card(name: str, target: str, space: str, error: Exception) -> dict[st
         "reason": f"{type(error).__name__}: {error}",
         "target": target,
         "space": space,
+    }
+
+
+def rates_of(card: Mapping[str, Any]) -> dict[str, float]:
+    """Return the learning rate that each trained predictor of a card was best with.
+
+    Args:
+        card: Of one predictor, or of several under ``predictors``.
+    """
+    several: Mapping[str, Mapping[str, Any]] = card.get("predictors") or {"": card}
+    return {
+        str(one["predictor"]): float(one["learning_rates"][0])
+        for one in several.values()
+        if one.get("learning_rates")
     }
 
 

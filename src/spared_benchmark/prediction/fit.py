@@ -191,6 +191,13 @@ def _first_stage(plain: Staged, task: Task) -> tuple[Fitted, dict[str, Attached]
     return first, put_together(train, shown)
 
 
+def _products(training: Training) -> torch.dtype:
+    device = torch.device(training.device)
+    if training.precision == "auto" and device.type == "cpu":
+        return torch.float32
+    return product_type(training.precision, device)
+
+
 def _prepared(task: Task, first: Fitted | None, held_out: Mapping[str, Attached]) -> Predictor:
     predictor = task.create()
     if isinstance(predictor, Staged) and first is not None:
@@ -222,7 +229,7 @@ def _trained(task: Task, first: Fitted | None, held_out: Mapping[str, Attached])
         plain = _prepared(task, first, held_out)
     train = plain.resident(assembled.of("train"), training.device)
     selection = Selection(assembled.of("val"), plain, training.device)
-    products = product_type(training.precision, torch.device(training.device))
+    products = _products(training)
     budget = training.budget.resolved(views_per_step(train, training.budget.batch_size))
     identity = {
         **training.identity,

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from spared_benchmark.errors import ContractError
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.assemble import Assembled
-from spared_benchmark.prediction.cards import card_of, failed_card, kind_of, method_of
+from spared_benchmark.prediction.cards import card_of, failed_card, kind_of
 from spared_benchmark.prediction.fit import Fitted, Task, fit_predictor
+from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, method_of
 from spared_benchmark.prediction.nested import nested
 from spared_benchmark.prediction.predictor import Predictor, State
 from spared_benchmark.prediction.selection import predict_all
 from spared_benchmark.prediction.staged import device_of
-from spared_benchmark.prediction.variants import SHUFFLED, SMOOTHED, shuffled, smoothed
+from spared_benchmark.prediction.variants import shuffled, smoothed
 from spared_benchmark.slides.schema import stamp
 from spared_benchmark.study import BenchmarkSettings
 from spared_benchmark.training.sweep import Training
@@ -99,7 +100,11 @@ def run_predictors(
     states = {name: values for run in runs.values() for name, values in run.states.items()}
     cards = {name: run.card for name, run in runs.items()}
     card = cards[names[0]] if len(names) == 1 else {"target": target, "predictors": cards}
-    return PredictionResult(_annotated(layers, slides, predicted), states, card)
+    predictions = _annotated(layers, slides, predicted)
+    failed = {name: one["reason"] for name, one in cards.items() if one["status"] == "failed"}
+    if failed:
+        predictions.uns["failed"] = failed
+    return PredictionResult(predictions, states, card)
 
 
 def _every_seed(
@@ -112,7 +117,7 @@ def _every_seed(
 ) -> _Run:
     method, run = method_of(name), _Run()
     trained = predictors.card(method).trained
-    budget = settings.budget(name)
+    budget = settings.budgets.get(name) or settings.budget(method)
     if name in rates:
         budget = budget.model_copy(update={"learning_rates": (rates[name],)})
     extra = dict(settings.settings.get(name) or settings.settings.get(method, {}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,14 +25,14 @@ _FOLDS = 4
 class Staged(NetworkPredictor):
     """A network on what an earlier predictor, the first stage, says of each spot.
 
-    A method names the ``first`` stage, a registered predictor, and defines `shown`. The first
-    stage is fitted as it would be alone, at the same size and budget, and then stays as it is.
+    A method's card names its first stage, a registered predictor, in ``stages``, and the method
+    defines `shown`. The first stage is fitted as it would be alone, at the same size and budget,
+    and then stays as it is.
+
     With the setting ``out_of_fold`` it shows train spots by stages that were fitted without them:
     a stage is over-confident on spots that it was fitted to, and the second would learn to trust
     it too much.
     """
-
-    first: ClassVar[str]
 
     def __init__(self, size: Size = "small", **settings: Any) -> None:
         super().__init__(size, **settings)
@@ -42,6 +42,11 @@ class Staged(NetworkPredictor):
     @abstractmethod
     def shown(self, stage: Predictor, slide: BlindSlide) -> Attached:
         """Return what the second stage is shown of a slide, a row for each spot."""
+
+    @property
+    def first(self) -> str:
+        """Name of the first stage."""
+        return self.card.stages[0]
 
     @property
     def stage(self) -> Predictor:

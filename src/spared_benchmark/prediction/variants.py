@@ -1,4 +1,4 @@
-"""What can be asked of any predictor by a suffix of its name."""
+"""Exchanged labels and smoothed predictions, for any predictor."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from spared_benchmark.prediction.assemble import Assembled
 from spared_benchmark.prediction.types import BlindSlide, Slide
 from spared_benchmark.training.seeds import numpy_generator
-
-SHUFFLED = "_shuffled"
-SMOOTHED = "_smoothed"
 
 
 def shuffled(slides: Assembled, seed: int) -> Assembled:

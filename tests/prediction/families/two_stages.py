@@ -22,8 +22,8 @@ class TwoStages(Staged):
         uses=frozenset({"genes", "image"}),
         sizes={"tiny": {"out_of_fold": False}},
         trained=True,
+        stages=("small_cnn",),
     )
-    first = "small_cnn"
 
     @property
     def sampling(self):

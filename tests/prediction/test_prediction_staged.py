@@ -1,0 +1,74 @@
+"""Two stages: the first is fitted as it would be alone, and train spots can be shown unseen."""
+
+import numpy as np
+import pytest
+from every_predictor import create, fitted, predict, selected
+from prediction_samples import cohort
+
+from spared_benchmark.errors import ContractError
+from spared_benchmark.prediction.staged import folds, put_together
+
+
+@pytest.fixture(scope="module")
+def slides():
+    return cohort(target="measured")
+
+
+def test_the_first_stage_is_what_it_would_be_alone(slides, tmp_path):
+    alone = selected("small_cnn", slides, tmp_path)
+    staged = selected("two_stages", slides, tmp_path)
+    assert staged.first.best == alone.best  # the same trial, not trained again
+    val = [slides.of("val")[0].blind()]
+    np.testing.assert_array_equal(
+        predict(staged.predictor.stage, val), predict(alone.predictor, val)
+    )
+
+
+def test_a_second_stage_of_zero_changes_nothing(slides):
+    predictor = fitted("two_stages", slides.of("train"), steps=0)
+    val = [slides.of("val")[0].blind()]
+    np.testing.assert_array_equal(predict(predictor, val), predict(predictor.stage, val))
+
+
+def test_folds_leave_out_each_train_spot_once(slides):
+    train = slides.of("train")
+    assert [fold.slide for fold in folds(train)] == ["a", "b"]
+    assert all(fold.slide not in {one.slide for one in fold.rest} for fold in folds(train))
+    quarters = folds(train[:1])
+    rows = np.concatenate([fold.rows for fold in quarters])
+    assert sorted(rows) == list(range(20))
+    for fold in quarters:
+        assert fold.rest[0].n_spots + fold.held_out.n_spots == 20
+        assert not hasattr(fold.held_out, "y")
+
+
+def test_what_folds_show_is_put_back_in_place(slides):
+    train = slides.of("train")[:1]
+    shown = [(fold, {"rows": fold.rows[:, None] * 10}) for fold in folds(train)]
+    np.testing.assert_array_equal(
+        put_together(train, shown)["a"]["rows"], 10 * np.arange(20)[:, None]
+    )
+
+
+def test_out_of_fold_the_second_stage_sees_predictions_made_without_the_spot(slides, tmp_path):
+    seen = {}
+    original = type(create("two_stages")).attach
+
+    def attach_and_tell(self, slide):
+        seen.setdefault(slide.slide, original(self, slide)["prediction"])
+        return original(self, slide)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(create("two_stages")), "attach", attach_and_tell)
+        fit = selected("two_stages", slides, tmp_path, out_of_fold=True)
+    train = slides.of("train")
+    full = predict(fit.predictor.stage, [slide.blind() for slide in train])
+    assert not np.allclose(seen["a"], full[:20])  # another network, which never saw slide a
+    # In use the one stage fitted to everything speaks, for train slides too.
+    again = fit.predictor.attach(train[0].blind())["prediction"]
+    np.testing.assert_allclose(again, full[:20], rtol=1e-5)
+
+
+def test_a_stage_that_was_not_fitted_is_an_error(slides):
+    with pytest.raises(ContractError, match="first stage 'small_cnn' was not fitted"):
+        create("two_stages").prepare(slides.of("train"))
