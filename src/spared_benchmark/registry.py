@@ -97,9 +97,8 @@ class Registry(Generic[Method]):
             raise ConfigurationError(msg)
         module = importlib.import_module(f"{self._package}.{name}")
         for value in vars(module).values():
-            public = isinstance(value, type) and not value.__name__.startswith("_")
-            if public and value.__module__ == module.__name__:
-                card = vars(value).get("card")
+            if isinstance(value, type) and value.__module__ == module.__name__:
+                card = None if value.__name__.startswith("_") else vars(value).get("card")
                 if isinstance(card, Card) and card.name == name:
                     return value
         msg = f"{module.__name__} defines no class with a card named {name!r}"

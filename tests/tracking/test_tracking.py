@@ -1,30 +1,21 @@
 """What MLflow holds after a run: parent, sweeps and trials, also when something goes wrong."""
 
 import logging
-import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from kedro.framework.hooks.manager import _create_hook_manager
-from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner, ThreadRunner
+from tracked import CARD, catalog_with_digests, run, stored, sweep_node
 
 from spared_benchmark.refusal import RunRefusedError
 from spared_benchmark.tracking import TrackingHooks
 from spared_benchmark.tracking.results import pooled_scores, split_numbers
 from spared_benchmark.tracking.store import ParentRun, RunStore
 from spared_benchmark.training.observer import Silent, current
-
-CARD = {
-    "method": "vit_b",
-    "val_mse": 0.9,
-    "sizes": {"width": 8},
-    "genes": ["A", "B"],
-}
 
 
 def train(target):
@@ -52,91 +43,6 @@ def score(*cards):
     rows.append(("vit_b", "raw", "test", "slide_1", "mse", 9.0, "combat"))
     columns = ["predictor", "target", "split", "slide", "metric", "value", "space"]
     return pd.DataFrame(rows, columns=columns).assign(cohort="VLO")
-
-
-def sweep_node(function, target="raw", predictor="vit_b"):
-    tags = ["sweep", "cohort.VLO", f"target.{target}", f"predictor.{predictor}"]
-    return Node(
-        function, "target", f"card-{target}", name=f"train-{target}", tags=tags, namespace="VLO"
-    )
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """MLflow needs seconds to make its tables; tests start from a copy."""
-    database = tmp_path_factory.mktemp("store") / "mlflow.db"
-    RunStore(f"sqlite:///{database}").attempt(lambda client: client.search_experiments())
-    return database
-
-
-@pytest.fixture
-def project(tmp_path, empty_store, monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    ParentRun.forget()
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    yield tmp_path
-    ParentRun.forget()
-
-
-def context(settings=None, study_name="real"):
-    loader = {
-        "mlflow": {"mlflow": settings or {}},
-        "parameters": {"study": {"protocol": "inductive"}},
-    }
-
-    class Loader(dict):
-        pass
-
-    config_loader = Loader(loader)
-    config_loader.study_name = study_name
-    return SimpleNamespace(config_loader=config_loader)
-
-
-def catalog_with_digests():
-    """A catalog whose outputs know what made them, as the project's datasets do."""
-    catalog = DataCatalog()
-    catalog["target"] = "raw"
-    for name in ("card-raw", "card-spackle", "card-measured"):
-        dataset = MemoryDataset()
-        dataset.expected = "d1"
-        catalog[name] = dataset
-    return catalog
-
-
-def run(project, pipeline, runner=None, hooks=None, settings=None):
-    """Run as a Kedro session does: the same hooks in the same order."""
-    hooks = hooks or TrackingHooks()
-    manager = _create_hook_manager()
-    manager.register(hooks)
-    catalog = catalog_with_digests()
-    run_params = {
-        "project_path": str(project),
-        "env": "real",
-        "pipeline_names": ["benchmark"],
-        "run_id": "now",
-        "namespaces": ["VLO"],
-        "runner": "<kedro.runner.SequentialRunner object at 0x7f>",
-    }
-    manager.hook.after_context_created(context=context(settings))
-    manager.hook.before_pipeline_run(run_params=run_params, pipeline=pipeline, catalog=catalog)
-    arguments = {"run_params": run_params, "pipeline": pipeline, "catalog": catalog}
-    try:
-        (runner or SequentialRunner()).run(pipeline, catalog, manager)
-    except Exception as error:
-        manager.hook.on_pipeline_error(error=error, **arguments)
-        raise
-    manager.hook.after_pipeline_run(run_result={}, **arguments)
-
-
-def stored(project, database="mlflow.db"):
-    """Return every run by its name, from the store that ``mlflow ui`` opens by itself."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{project / database}")
-    experiment = client.get_experiment_by_name("spared-benchmark")
-    assert experiment.artifact_location == (project / "mlruns").as_uri()
-    runs = client.search_runs([experiment.experiment_id], max_results=100)
-    return client, {entry.info.run_name: entry for entry in runs}
 
 
 @pytest.mark.parametrize("runner", [SequentialRunner, ThreadRunner])

@@ -16,7 +16,7 @@ from torch import nn
 from spared_benchmark.errors import ContractError
 from spared_benchmark.study import Budget
 from spared_benchmark.training.dropout import Dropout
-from spared_benchmark.training.observer import observing
+from spared_benchmark.training.observer import Silent, observing
 from spared_benchmark.training.stacked import stacked_sweep
 from spared_benchmark.training.sweep import DivergedError, Training, sweep
 from spared_benchmark.training.trials import TrialStore
@@ -83,7 +83,7 @@ class Lines:
         return {name: float(value[0]) for name, value in self.validations(weights).items()}
 
 
-class Watcher:
+class Watcher(Silent):
     def __init__(self):
         self.events = []
 

@@ -14,7 +14,7 @@ from torch import nn
 from spared_benchmark.errors import ContractError
 from spared_benchmark.study import Budget
 from spared_benchmark.training import loop
-from spared_benchmark.training.observer import current, observing
+from spared_benchmark.training.observer import Silent, current, observing
 from spared_benchmark.training.sweep import DivergedError, Training, sweep
 from spared_benchmark.training.trials import TrialStore
 
@@ -45,7 +45,7 @@ class Line:
         return {"val_mse": float(error.square().mean()), "val_pcc_gene": float("nan")}
 
 
-class Watcher:
+class Watcher(Silent):
     def __init__(self):
         self.events = []
 

@@ -17,6 +17,7 @@ from spared_benchmark.prediction.predictor import Predictor
 from spared_benchmark.prediction.resident import Resident
 from spared_benchmark.prediction.sampling import draw
 from spared_benchmark.prediction.selection import Selection
+from spared_benchmark.prediction.shown import Showcase
 from spared_benchmark.prediction.staged import Staged, folds, put_together
 from spared_benchmark.prediction.types import Attached
 from spared_benchmark.study import Size
@@ -82,6 +83,7 @@ class PredictionProblem:
         selection: Val slides.
         batch_size: Spots of a step.
         products: Type in which products of the loss are computed.
+        showcase: On what it is shown to somebody who watches; not at all when not given.
     """
 
     def __init__(
@@ -91,9 +93,10 @@ class PredictionProblem:
         selection: Selection,
         batch_size: int,
         products: torch.dtype = torch.float32,
+        showcase: Showcase | None = None,
     ) -> None:
         self.predictor, self._train, self._selection = predictor, train, selection
-        self._batch_size, self._products = batch_size, products
+        self._batch_size, self._products, self._showcase = batch_size, products, showcase
 
     @property
     def module(self) -> nn.Module:
@@ -110,6 +113,11 @@ class PredictionProblem:
         (batch,) = draw(self._train, self._batch_size, generator)
         with self._computing():
             return self.predictor.loss(batch)
+
+    @property
+    def divisible(self) -> bool:
+        """Whether a batch can be computed in parts: spots of a slide see one another."""
+        return self._train.sampling.kind != "slide"
 
     def parts(
         self, generator: torch.Generator, count: int
@@ -129,6 +137,13 @@ class PredictionProblem:
     def validate(self) -> dict[str, float]:
         """Return the selection's metrics."""
         return self._selection.metrics(self.predictor)
+
+    def shown(self) -> dict[str, Any]:
+        """Return val genes in a table (``genes``) and the best and worst on tissue (``maps``)."""
+        if self._showcase is None:
+            return {}
+        predicted = self._selection.predicted(self.predictor)
+        return {"genes": self._showcase.table(predicted), "maps": self._showcase.maps(predicted)}
 
     def _computing(self) -> torch.autocast:
         device = self._train.slide.device.type
@@ -245,9 +260,11 @@ def _trained(task: Task, first: Fitted | None, held_out: Mapping[str, Attached])
         key = first.best.trial if first.best else first.grid
         identity["first"] = {"trial": key, "out_of_fold": bool(held_out)}
 
+    showcase = Showcase.of(task.name, assembled)
+
     def make(_seed: int) -> PredictionProblem:
         predictor = _prepared(task, first, held_out)
-        return PredictionProblem(predictor, train, selection, budget.batch_size, products)
+        return PredictionProblem(predictor, train, selection, budget.batch_size, products, showcase)
 
     result: SweepResult = sweep(make, replace(training, budget=budget, identity=identity))
     with isolated(training.seed, "network"):

@@ -64,6 +64,11 @@ class Selection:
         pcc = sum(defined) / len(defined) if defined else math.nan
         return {"val_mse": float(mse), "val_pcc_gene": pcc}
 
+    def predicted(self, predictor: Predictor) -> np.ndarray:
+        """Return the predictions for the val spots in slide order, ``(n_spots, n_genes)``."""
+        values: np.ndarray = predict_all(predictor, self._resident).cpu().numpy()
+        return values
+
 
 def predict_all(predictor: Predictor, resident: Resident) -> Tensor:
     """Return predictions for every resident spot, float32 ``(n_spots, n_genes)``."""

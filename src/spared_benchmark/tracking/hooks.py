@@ -24,7 +24,7 @@ from spared_benchmark.errors import ConfigurationError
 from spared_benchmark.refusal import RunRefusedError
 from spared_benchmark.settings_model import parsed
 from spared_benchmark.tracking.observer import TrialObserver
-from spared_benchmark.tracking.results import cards, pooled_scores, split_numbers
+from spared_benchmark.tracking.results import cards, failures, pooled_scores, split_numbers
 from spared_benchmark.tracking.store import ParentRun, RunStore, Status, TrackingSettings
 from spared_benchmark.training.observer import observing
 
@@ -120,8 +120,12 @@ class TrackingHooks:
         if node.namespace:  # the tables of a report repeat those of its cohorts
             store.attempt(lambda _: _show_scores(store, parent, outputs))
         if sweep is not None:
-            sweep.observer.close("FINISHED")
-            store.end(sweep.run, "FINISHED")
+            errors = failures(outputs)
+            status: Status = "FAILED" if errors else "FINISHED"
+            for tag, reason in errors.items():
+                store.tag(sweep.run, tag, reason)
+            sweep.observer.close(status)
+            store.end(sweep.run, status)
 
     @hook_impl
     def on_node_error(self, error: Exception, node: Any) -> None:

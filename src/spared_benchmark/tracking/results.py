@@ -1,4 +1,4 @@
-"""What of a node's outputs is shown in MLflow: numbers of cards and pooled scores."""
+"""What of a node's outputs is shown in MLflow: cards, their failures, and pooled scores."""
 
 from __future__ import annotations
 
@@ -20,6 +20,21 @@ def cards(outputs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the cards of the models among the outputs."""
     found = (getattr(output, "card", None) for output in outputs.values())
     return [card for card in found if isinstance(card, Mapping)]
+
+
+def failures(outputs: Mapping[str, Any]) -> dict[str, str]:
+    """Return why predictors among the outputs failed, by the tag that says so.
+
+    The tag is ``error``, or ``error.<name>`` for one of several that share a card.
+    """
+    found: dict[str, str] = {}
+    for card in cards(outputs):
+        several = card.get("predictors") or {}
+        named = {f"error.{name}": one for name, one in several.items()}
+        for tag, one in (named or {"error": card}).items():
+            if one.get("status") == "failed":
+                found[tag] = str(one.get("reason", "no reason given"))
+    return found
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from spared_benchmark.settings_model import Settings
@@ -91,13 +93,13 @@ class StoredRun:
 
 
 class RunStore:
-    """Writes runs to one tracking store until that fails once."""
+    """Writes runs to one tracking store until that fails once: it is ``lost`` then."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._process = 0
         self._client: Any = None
-        self._lost = False
+        self.lost = False
 
     def experiment(self, name: str, artifacts: str | None) -> str | None:
         """Return the id of the experiment called ``name``, made when it is not there.
@@ -171,6 +173,17 @@ class RunStore:
         """Keep ``content`` as the JSON file ``file`` of ``run``."""
         self._write(run, lambda client: client.log_dict(run, dict(content), file))
 
+    def file(self, run: str | None, data: bytes, file: str) -> None:
+        """Keep ``data`` as the file ``file`` of ``run``."""
+
+        def log(client: Any) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / file
+                path.write_bytes(data)
+                client.log_artifact(run, str(path))
+
+        self._write(run, log)
+
     def end(self, run: str | None, status: Status) -> None:
         """Close ``run``."""
         self._write(run, lambda client: client.set_terminated(run, status))
@@ -187,12 +200,12 @@ class RunStore:
 
     def attempt(self, action: Callable[[Any], Value]) -> Value | None:
         """Return what ``action`` makes of the client; None when it, or one before it, failed."""
-        if self._lost:
+        if self.lost:
             return None
         try:
             return action(self._connected())
         except Exception as error:  # noqa: BLE001  whatever MLflow raises, no result may be lost
-            self._lost = True
+            self.lost = True
             _log.warning(
                 "MLflow at %s failed (%s: %s); this run goes on untracked, its results are not "
                 "affected",

@@ -10,32 +10,21 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spared_benchmark.errors import ContractError
-from spared_benchmark.study import Budget
-from spared_benchmark.training.observer import current
-from spared_benchmark.training.problem import Problem
+from spared_benchmark.training.memory import PeakMemory
+from spared_benchmark.training.problem import Divisible, Problem
+from spared_benchmark.training.records import Progress
 from spared_benchmark.training.seeds import torch_generator
-from spared_benchmark.training.trials import Trial
+from spared_benchmark.training.training import SweepTrial
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES = 10.0
-
-
-@dataclass
-class Progress:
-    """How far a training has come; ``seconds`` counts every process that worked on it."""
-
-    step: int = 0
-    best_step: int = 0
-    best_value: float = math.inf
-    seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
 
 
 class Loop:
@@ -43,40 +32,49 @@ class Loop:
 
     Args:
         problem: What is trained.
-        learning_rate: Of Adam.
-        seed: Of the batches.
-        trial: Where checkpoints go.
-        label: What the observer knows the trial by.
-        title: What the log and errors call it.
+        own: The trial: its rate, its seed, where checkpoints go and what it is called.
+        memory: Measures the trial.
+        micro_batches: Parts that each batch is computed in; a checkpoint may say more.
     """
 
     def __init__(
-        self,
-        problem: Problem,
-        learning_rate: float,
-        seed: int,
-        trial: Trial,
-        label: str,
-        title: str,
+        self, problem: Problem, own: SweepTrial, memory: PeakMemory, micro_batches: int = 1
     ) -> None:
-        self.problem, self.trial, self.label, self.title = problem, trial, label, title
+        self.problem, self.own, self._memory = problem, own, memory
         parameters = [weight for weight in problem.module.parameters() if weight.requires_grad]
         if not parameters:
-            msg = f"{title}: the network has no trainable parameter; a closed form needs no loop"
+            msg = (
+                f"{own.title}: the network has no trainable parameter; a closed form needs no loop"
+            )
             raise ContractError(msg)
-        self.optimiser = torch.optim.Adam(parameters, lr=learning_rate)
-        self.generator = torch_generator(seed, "batches")
-        self.progress = Progress()
+        self.optimiser = torch.optim.Adam(parameters, lr=own.rate)
+        self.generator = torch_generator(own.training.seed, "batches")
+        self.progress = Progress(micro_batches=micro_batches)
+        self.progress.describe(problem.module)
         self._last_line = time.perf_counter()
 
-    def run(self, budget: Budget) -> str:
-        """Train to the end of ``budget``; returns ``finished`` or ``diverged``."""
-        self._resume()
+    def resume(self, checkpoint: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        asked, self.progress = self.progress.micro_batches, Progress(**checkpoint["progress"])
+        self.progress.micro_batches = max(asked, self.progress.micro_batches)
+        self.progress.describe(self.problem.module)
+        _log.info("%s: goes on from step %d", self.own.title, self.progress.step)
+        self.problem.module.load_state_dict(checkpoint["module"])
+        self.optimiser.load_state_dict(checkpoint["optimiser"])
+        self.generator.set_state(checkpoint["batches"])
+        torch.set_rng_state(checkpoint["torch"])
+        if checkpoint["cuda"] and len(checkpoint["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(checkpoint["cuda"])
+        self.own.tell(self.progress.history)
+
+    def run(self, until: int) -> str:
+        """Train to step ``until``; returns ``paused``, ``finished`` (the end) or ``diverged``."""
+        budget = self.own.training.budget
         started = time.perf_counter() - self.progress.seconds
         totals: dict[str, Tensor] = {}
         count = 0
         self.problem.module.train()
-        for step in range(self.progress.step + 1, budget.steps + 1):
+        for step in range(self.progress.step + 1, until + 1):
             self._add(totals, self._step())
             count += 1
             if step % budget.validate_every and step != budget.steps:
@@ -84,21 +82,45 @@ class Loop:
             means = {name: float(total) / count for name, total in totals.items()}
             totals, count = {}, 0
             self.progress.step = step
+            self.progress.views = step * self.problem.views_per_step
             metrics = self._validated(means)
             self.progress.seconds = time.perf_counter() - started
+            self.progress.peak_memory_mb = max(
+                self.progress.peak_memory_mb, self._memory.megabytes()
+            )
             if metrics is None:
                 return "diverged"
             self._keep(metrics)
-        return "finished"
+        return "finished" if until == budget.steps else "paused"
 
     def _step(self) -> dict[str, Tensor]:
-        terms = self.problem.loss(self.generator)
-        if "loss" not in terms:
-            msg = f"{self.title}: the terms of a loss must contain 'loss'; found {sorted(terms)}"
-            raise ContractError(msg)
         self.optimiser.zero_grad(set_to_none=True)
-        terms["loss"].backward()
+        if self.progress.micro_batches > 1:
+            terms = self._accumulated()
+        else:
+            terms = self._checked(self.problem.loss(self.generator))
+            terms["loss"].backward()
         self.optimiser.step()
+        return terms
+
+    def _accumulated(self) -> dict[str, Tensor]:
+        """Compute a batch in parts, each differentiated before the next; returns its terms."""
+        if not isinstance(self.problem, Divisible):
+            msg = f"{self.own.title}: the problem has no parts to compute its batch in"
+            raise ContractError(msg)
+        totals: dict[str, Tensor] = {}
+        for terms, share in self.problem.parts(self.generator, self.progress.micro_batches):
+            parts = {name: term * share for name, term in self._checked(terms).items()}
+            parts["loss"].backward()
+            self._add(totals, parts)
+        return totals
+
+    def _checked(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        if "loss" not in terms:
+            msg = (
+                f"{self.own.title}: the terms of a loss must contain 'loss'; found {sorted(terms)}"
+            )
+            raise ContractError(msg)
         return terms
 
     @staticmethod
@@ -111,34 +133,30 @@ class Loop:
 
     def _validated(self, means: Mapping[str, float]) -> dict[str, float] | None:
         """Return the metrics of this step, or nothing when the training has diverged."""
-        if not math.isfinite(means["loss"]):
+        # Weights that no val spot uses may be lost without any error showing it.
+        if not (math.isfinite(means["loss"]) and _finite(self.problem.module)):
             return None
         module = self.problem.module.eval()
         with torch.no_grad():
             metrics = self.problem.validate()
         module.train()
         if "val_mse" not in metrics:
-            msg = f"{self.title}: validation must give 'val_mse'; found {sorted(metrics)}"
+            msg = f"{self.own.title}: validation must give 'val_mse'; found {sorted(metrics)}"
             raise ContractError(msg)
         if not math.isfinite(metrics["val_mse"]):
             return None
-        views = self.progress.step * self.problem.views_per_step
         train = {f"train_{name}": mean for name, mean in means.items()}
-        row = {"step": self.progress.step, "views": views, **train, **metrics}
+        row = {"step": self.progress.step, "views": self.progress.views, **train, **metrics}
         return {name: float(value) for name, value in row.items() if math.isfinite(value)}
 
     def _keep(self, metrics: dict[str, float]) -> None:
-        progress = self.progress
-        progress.history.append(metrics)
-        improved = metrics["val_mse"] < progress.best_value
-        if improved:
-            progress.best_step, progress.best_value = progress.step, metrics["val_mse"]
-        best = weights_of(self.problem) if improved else None
-        self.trial.save_checkpoint(self._checkpoint(), best)
-        current().validated(self.label, progress.step, metrics)
+        best = weights_of(self.problem) if self.progress.add(metrics) else None
+        self.own.trial.save_checkpoint(self._checkpoint(), best)
+        self.own.tell([metrics])
         if time.perf_counter() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.perf_counter()
-            _log.info("%s: step %d, val_mse %.4g", self.title, progress.step, metrics["val_mse"])
+            step, value = self.progress.step, metrics["val_mse"]
+            _log.info("%s: step %d, val_mse %.4g", self.own.title, step, value)
 
     def _checkpoint(self) -> dict[str, Any]:
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
@@ -151,23 +169,13 @@ class Loop:
             "cuda": cuda,
         }
 
-    def _resume(self) -> None:
-        checkpoint = self.trial.checkpoint()
-        if checkpoint is None:
-            return
-        self.progress = Progress(**checkpoint["progress"])
-        _log.info("%s: goes on from step %d", self.title, self.progress.step)
-        self.problem.module.load_state_dict(checkpoint["module"])
-        self.optimiser.load_state_dict(checkpoint["optimiser"])
-        self.generator.set_state(checkpoint["batches"])
-        torch.set_rng_state(checkpoint["torch"])
-        if checkpoint["cuda"] and len(checkpoint["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(checkpoint["cuda"])
-        for metrics in self.progress.history:
-            current().validated(self.label, int(metrics["step"]), metrics)
-
 
 def weights_of(problem: Problem) -> dict[str, Tensor]:
     """Return a copy of the network's state on the CPU."""
     state = problem.module.state_dict()
     return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
+
+
+def _finite(module: nn.Module) -> bool:
+    checks = [weight.isfinite().all() for weight in module.parameters()]
+    return bool(torch.stack(checks).all())

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 _log = logging.getLogger(__name__)
 
+# What is to be seen of a trained network, by name: PNG bytes, or a table as a DataFrame or as rows.
+Artifacts = Mapping[str, Any]
+
 
 class Observer(Protocol):
     """Told of every trial of a sweep; what it does can change no result."""
@@ -22,8 +25,19 @@ class Observer(Protocol):
         """A validation took place after ``step`` steps."""
         ...
 
+    def shown(self, trial: str, make: Callable[[], Artifacts]) -> None:
+        """The trial is about to end; ``make`` draws what its best weights do on val slides.
+
+        Drawing takes time and memory: an observer that shows nothing does not call it.
+        """
+        ...
+
     def trial_ended(self, trial: str, status: str, summary: Mapping[str, Any]) -> None:
-        """The trial is ``finished`` or ``diverged``."""
+        """The trial is ``finished``, ``halted``, ``diverged`` or ``failed`` (with ``error``)."""
+        ...
+
+    def selected(self, trial: str) -> None:
+        """The trial, which has ended, is the best of its sweep."""
         ...
 
 
@@ -36,7 +50,13 @@ class Silent:
     def validated(self, trial: str, step: int, metrics: Mapping[str, float]) -> None:
         """Do nothing."""
 
+    def shown(self, trial: str, make: Callable[[], Artifacts]) -> None:
+        """Do nothing."""
+
     def trial_ended(self, trial: str, status: str, summary: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def selected(self, trial: str) -> None:
         """Do nothing."""
 
 
@@ -47,17 +67,23 @@ class _Guarded:
         self._observer = observer
 
     def trial_started(self, trial: str, parameters: Mapping[str, Any]) -> None:
-        self._call(self._observer.trial_started, trial, parameters)
+        self._call("trial_started", trial, parameters)
 
     def validated(self, trial: str, step: int, metrics: Mapping[str, float]) -> None:
-        self._call(self._observer.validated, trial, step, metrics)
+        self._call("validated", trial, step, metrics)
+
+    def shown(self, trial: str, make: Callable[[], Artifacts]) -> None:
+        self._call("shown", trial, make)
 
     def trial_ended(self, trial: str, status: str, summary: Mapping[str, Any]) -> None:
-        self._call(self._observer.trial_ended, trial, status, summary)
+        self._call("trial_ended", trial, status, summary)
 
-    def _call(self, report: Callable[..., None], *arguments: Any) -> None:
+    def selected(self, trial: str) -> None:
+        self._call("selected", trial)
+
+    def _call(self, report: str, *arguments: Any) -> None:
         try:
-            report(*arguments)
+            getattr(self._observer, report)(*arguments)
         except Exception as error:  # noqa: BLE001 - a lost tracker may raise anything at all
             _log.warning("the observer of the training failed and is passed over: %r", error)
 

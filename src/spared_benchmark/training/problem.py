@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+
+from spared_benchmark.training.observer import Artifacts
 
 Batch = TypeVar("Batch")
 
@@ -41,6 +43,35 @@ class Problem(Protocol):
 
         The loop calls it with the module in evaluation mode and without gradients.
         """
+        ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A problem whose batches can be computed in parts, where they do not fit into memory whole."""
+
+    @property
+    def divisible(self) -> bool:
+        """Whether this one's can."""
+        ...
+
+    def parts(
+        self, generator: torch.Generator, count: int
+    ) -> Iterator[tuple[dict[str, Tensor], float]]:
+        """Yield the terms of each of ``count`` parts of one batch, with its share of the batch.
+
+        The terms times their shares add up to those of the batch whole, and so do gradients. A
+        part is differentiated before the next is computed, so that only one is held.
+        """
+        ...
+
+
+@runtime_checkable
+class Showable(Protocol):
+    """A problem that can show what its network does on val slides."""
+
+    def shown(self) -> Artifacts:
+        """Return tables and pictures by name; in evaluation mode and without gradients."""
         ...
 
 

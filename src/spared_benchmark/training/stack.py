@@ -75,6 +75,11 @@ class Stack(Generic[Batch]):
             self._take_step(totals)
         return {name: total / count for name, total in totals.items()}
 
+    def finite(self) -> list[bool]:
+        """Return for each copy whether all its weights are finite numbers."""
+        checks = [weight.isfinite().flatten(1).all(1) for weight in self.weights.values()]
+        return [bool(all_finite) for all_finite in torch.stack(checks).all(0)]
+
     def states(self) -> list[CopyState]:
         """Return the state of each copy."""
         batches = self._generator.get_state()

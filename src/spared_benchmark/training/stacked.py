@@ -13,23 +13,15 @@ import torch
 from torch import Tensor
 
 from spared_benchmark.errors import ContractError
-from spared_benchmark.training.loop import Progress
-from spared_benchmark.training.observer import current
+from spared_benchmark.training.halving import Halving
+from spared_benchmark.training.memory import PeakMemory
+from spared_benchmark.training.out_of_memory import is_out_of_memory, not_fitting
 from spared_benchmark.training.problem import Batch, StackedProblem
+from spared_benchmark.training.records import Progress, TrialRecord, finish, known_record
 from spared_benchmark.training.seeds import isolated, torch_generator
 from spared_benchmark.training.stack import CopyState, Stack
-from spared_benchmark.training.sweep import (
-    SweepResult,
-    Training,
-    TrialRecord,
-    announce,
-    finish,
-    known_record,
-    open_trial,
-    select,
-    title_of,
-)
-from spared_benchmark.training.trials import Trial
+from spared_benchmark.training.sweep import SweepResult, select, telling_of_failure
+from spared_benchmark.training.training import SweepTrial, Training
 
 _log = logging.getLogger(__name__)
 _PROGRAM = "stacked"
@@ -51,20 +43,21 @@ def stacked_sweep(make: Callable[[int], StackedProblem[Batch]], training: Traini
         DivergedError: When no trial finished.
         ContractError: When the problem breaks its contract.
     """
-    rates = training.budget.learning_rates
-    trials = {rate: open_trial(training, rate, _PROGRAM) for rate in rates}
-    labels = {rate: announce(training, rate, trial) for rate, trial in trials.items()}
-    records: dict[float, TrialRecord] = {}
-    for rate, trial in trials.items():
-        known = known_record(trial, labels[rate])
-        if known is not None:
-            records[rate] = known
-    copies = [_Copy(rate, trials[rate], labels[rate]) for rate in trials if rate not in records]
+    trials = training.open_trials(_PROGRAM)
+    for own in trials.values():
+        own.begin()
+    known = {rate: known_record(own) for rate, own in trials.items()}
+    records = {rate: record for rate, record in known.items() if record is not None}
+    copies = [_Copy(own) for rate, own in trials.items() if rate not in records]
     if copies:
-        with isolated(training.seed, "network"):
+        with (
+            isolated(training.seed, "network"),
+            telling_of_failure(*(copy.own for copy in copies)),
+            PeakMemory(training.device) as memory,
+        ):
             problem = make(training.seed)
             problem.module.to(training.device)
-            records |= _Program(problem, training, copies).run()
+            records = _Program(problem, training, copies, records, memory).run()
     ordered = [records[rate] for rate in trials]
     return select(ordered, trials, training, lambda: stacked_sweep(make, training))
 
@@ -73,63 +66,101 @@ def stacked_sweep(make: Callable[[int], StackedProblem[Batch]], training: Traini
 class _Copy:
     """One trial of the program: how far it has come and its state as of the last validation."""
 
-    rate: float
-    trial: Trial
-    label: str
+    own: SweepTrial
     progress: Progress = field(default_factory=Progress)
     state: CopyState | None = None
 
-    def resume(self, title: str) -> None:
+    @property
+    def rate(self) -> float:
+        """Its learning rate."""
+        return self.own.rate
+
+    def resume(self) -> None:
         """Go on from the last checkpoint, if there is one."""
-        checkpoint = self.trial.checkpoint()
+        checkpoint = self.own.trial.checkpoint()
         if checkpoint is None:
             return
         self.progress = Progress(**checkpoint["progress"])
         self.state = CopyState(**checkpoint["state"])
-        _log.info("%s: goes on from step %d", title, self.progress.step)
-        for metrics in self.progress.history:
-            current().validated(self.label, int(metrics["step"]), metrics)
+        _log.info("%s: goes on from step %d", self.own.title, self.progress.step)
+        self.own.tell(self.progress.history)
 
     def keep(self, state: CopyState, metrics: dict[str, float]) -> None:
         """Add a validation and write a checkpoint, with the weights where they are the best."""
-        progress, self.state = self.progress, state
-        progress.history.append(metrics)
-        improved = metrics["val_mse"] < progress.best_value
-        if improved:
-            progress.best_step, progress.best_value = progress.step, metrics["val_mse"]
-        content: dict[str, Any] = {"progress": asdict(progress), "state": vars(state)}
-        self.trial.save_checkpoint(content, state.weights if improved else None)
-        current().validated(self.label, progress.step, metrics)
+        self.state = state
+        improved = self.progress.add(metrics)
+        content: dict[str, Any] = {"progress": asdict(self.progress), "state": vars(state)}
+        self.own.trial.save_checkpoint(content, state.weights if improved else None)
+        self.own.tell([metrics])
 
 
 class _Program(Generic[Batch]):
     """The training of all trials that are not done."""
 
     def __init__(
-        self, problem: StackedProblem[Batch], training: Training, copies: list[_Copy]
+        self,
+        problem: StackedProblem[Batch],
+        training: Training,
+        copies: list[_Copy],
+        records: Mapping[float, TrialRecord],
+        memory: PeakMemory,
     ) -> None:
         self.problem, self.training, self.copies = problem, training, copies
-        self.records: dict[float, TrialRecord] = {}
+        self.records = dict(records)
+        self._memory = memory
+        self._halving = Halving(training.budget)
         start = self._start()
         for copy in copies:
-            copy.resume(title_of(training, copy.rate))
+            copy.resume()
             copy.state = copy.state or start
+            copy.progress.describe(problem.module)
 
     def run(self) -> dict[float, TrialRecord]:
-        """Train to the end of the budget; returns the records by learning rate."""
+        """Train to the end of the budget; returns the records of all trials by learning rate."""
         stack: Stack[Batch] | None = None
         together: list[_Copy] = []
-        while waiting := [copy for copy in self.copies if copy.rate not in self.records]:
+        while waiting := self._waiting():
             step = min(copy.progress.step for copy in waiting)
             group = [copy for copy in waiting if copy.progress.step == step]
+            if step >= self._halving.until and not self._halving.ended:
+                self._cut(waiting)
+                continue
             if step >= self.training.budget.steps:
                 for copy in group:
                     self._end(copy, "finished")
                 continue
             if stack is None or group != together:
                 stack, together = self._stack(group), group
-            self._interval(stack, group)
+            self._advance(stack, group)
         return self.records
+
+    def _waiting(self) -> list[_Copy]:
+        return [copy for copy in self.copies if copy.rate not in self.records]
+
+    def _cut(self, waiting: list[_Copy]) -> None:
+        """Let those go that are not among the best at the rung that all have reached."""
+        curves = {rate: record.history for rate, record in self.records.items()}
+        curves |= {copy.rate: tuple(copy.progress.history) for copy in waiting}
+        stopping = self._halving.cut(curves, self.records)
+        for copy in waiting:
+            if copy.rate in stopping:
+                self._end(copy, "halted")
+
+    def _advance(self, stack: Stack[Batch], group: list[_Copy]) -> None:
+        """Train a group of trials to their next validation.
+
+        Raises:
+            OutOfMemoryError: When the program does not fit: its batch is in parts already.
+        """
+        last = stack.step
+        try:
+            self._interval(stack, group)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            title = self.training.title(*(copy.rate for copy in group))
+            tried = f"with all {len(group)} learning rates at once"
+            raise not_fitting(title, last, tried, str(error)) from error
 
     def _interval(self, stack: Stack[Batch], group: list[_Copy]) -> None:
         """Train a group of trials to their next validation and take it."""
@@ -140,22 +171,27 @@ class _Program(Generic[Batch]):
         with torch.no_grad():
             metrics = self.problem.validations(stack.weights)
         if "val_mse" not in metrics:
-            name = title_of(self.training, group[0].rate)
-            msg = f"{name}: validation must give 'val_mse'; found {sorted(metrics)}"
+            msg = f"{group[0].own.title}: validation must give 'val_mse'; found {sorted(metrics)}"
             raise ContractError(msg)
-        states = stack.states()
+        states, finite = stack.states(), stack.finite()
         seconds = (time.perf_counter() - started) / len(group)
         for number, copy in enumerate(group):
-            copy.progress.step = stack.step
-            copy.progress.seconds += seconds
-            row = self._row(copy, _of_copy(means, number), _of_copy(metrics, number))
+            self._note(copy.progress, stack.step, seconds)
+            row = None
+            if finite[number]:
+                row = self._row(copy, _of_copy(means, number), _of_copy(metrics, number))
             if row is None:
                 self._end(copy, "diverged")
             else:
                 copy.keep(states[number], row)
         best = min(copy.progress.best_value for copy in group)
-        title = title_of(self.training, *(copy.rate for copy in group))
+        title = self.training.title(*(copy.rate for copy in group))
         _log.info("%s: step %d, best val_mse %.4g", title, stack.step, best)
+
+    def _note(self, progress: Progress, step: int, seconds: float) -> None:
+        progress.step, progress.views = step, step * self.problem.views_per_step
+        progress.seconds += seconds
+        progress.peak_memory_mb = max(progress.peak_memory_mb, self._memory.megabytes())
 
     def _row(
         self, copy: _Copy, means: Mapping[str, float], metrics: Mapping[str, float]
@@ -163,15 +199,12 @@ class _Program(Generic[Batch]):
         """Return one row of a history, or nothing when the trial has diverged."""
         if not (math.isfinite(means["loss"]) and math.isfinite(metrics["val_mse"])):
             return None
-        views = copy.progress.step * self.problem.views_per_step
         train = {f"train_{name}": mean for name, mean in means.items()}
-        row = {"step": copy.progress.step, "views": views, **train, **metrics}
+        row = {"step": copy.progress.step, "views": copy.progress.views, **train, **metrics}
         return {name: float(value) for name, value in row.items() if math.isfinite(value)}
 
     def _end(self, copy: _Copy, status: str) -> None:
-        self.records[copy.rate] = finish(
-            copy.trial, copy.label, status, copy.progress, self.problem, self.training, copy.rate
-        )
+        self.records[copy.rate] = finish(copy.own, status, copy.progress)
 
     def _stack(self, group: list[_Copy]) -> Stack[Batch]:
         states = [copy.state for copy in group if copy.state is not None]
@@ -181,7 +214,7 @@ class _Program(Generic[Batch]):
 
     def _start(self) -> CopyState:
         """Return the state in which every trial begins."""
-        module, name = self.problem.module, title_of(self.training, self.copies[0].rate)
+        module, name = self.problem.module, self.copies[0].own.title
         weights = {key: value.detach().cpu() for key, value in module.named_parameters()}
         if not weights or any(True for _ in module.buffers()):
             msg = f"{name}: a network trained in copies needs parameters and may have no buffers"

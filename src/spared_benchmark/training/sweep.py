@@ -3,96 +3,52 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spared_benchmark.errors import SparedError
-from spared_benchmark.study import Budget
-from spared_benchmark.training.loop import Loop, Progress
-from spared_benchmark.training.observer import current
-from spared_benchmark.training.problem import Problem
+from spared_benchmark.training.halving import Curve, Halving
+from spared_benchmark.training.loop import Loop
+from spared_benchmark.training.memory import PeakMemory
+from spared_benchmark.training.observer import Artifacts, current
+from spared_benchmark.training.out_of_memory import (
+    OutOfMemoryError,
+    is_out_of_memory,
+    let_go,
+    not_fitting,
+)
+from spared_benchmark.training.problem import Divisible, Problem, Showable
+from spared_benchmark.training.records import (
+    Progress,
+    TrialRecord,
+    finish,
+    known_record,
+    parameter_counts,
+)
 from spared_benchmark.training.seeds import isolated
-from spared_benchmark.training.trials import Trial, TrialStore
+from spared_benchmark.training.training import SweepTrial, Training
+
+__all__ = [
+    "DivergedError",
+    "SweepResult",
+    "Training",
+    "TrialRecord",
+    "parameter_counts",
+    "select",
+    "sweep",
+    "telling_of_failure",
+]
 
 _log = logging.getLogger(__name__)
-
-# Raised when the loop changes results, so that trials of the earlier one are not taken for its own.
-_VERSION = 1
+_Make = Callable[[int], Problem]
 
 
 class DivergedError(SparedError):
-    """Every trial of a sweep diverged: there is nothing to select."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """Everything around a training that is not the problem itself.
-
-    Attributes:
-        budget: Steps, batch size, learning rates and how often to validate.
-        seed: Of initialisation, batches and every other draw.
-        trials: Where trials are kept; one that has ended is never run again.
-        device: ``cpu``, ``cuda`` or ``cuda:<index>``.
-        precision: In which products are computed; see `training.precision`.
-        identity: All that made the inputs (method, version, hyper-parameters, data digests); with
-            budget, rate and seed it names a trial. Its ``method``, ``target`` and ``space``, where
-            given, are also what the log calls the training.
-    """
-
-    budget: Budget
-    seed: int
-    trials: TrialStore
-    device: str = "cpu"
-    precision: str = "float32"
-    identity: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def on_best_device(
-        cls, budget: Budget, seed: int, trials: TrialStore, precision: str = "float32"
-    ) -> Training:
-        """Return a training on the first CUDA device where there is one, else on the CPU."""
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(budget, seed, trials, device, precision)
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """What is known of one trial.
-
-    Attributes:
-        trial: Digest that names its folder.
-        status: ``finished`` or ``diverged``.
-        best_step: Step of the lowest validation error, 0 when there was none.
-        best_value: That validation error (``val_mse``); not finite when there was none.
-        seconds: Wall time, over all processes that worked on it; of trials that ran in one
-            program, each has its share.
-        views: Spot views of the whole training.
-        history: One row per validation.
-    """
-
-    trial: str
-    learning_rate: float
-    seed: int
-    status: str
-    best_step: int
-    best_value: float
-    seconds: float
-    views: int
-    parameters_trainable: int
-    parameters_total: int
-    device: str
-    history: tuple[Mapping[str, float], ...]
-
-    def summary(self) -> dict[str, Any]:
-        """Return the record without its history, fit for JSON."""
-        content = {name: value for name, value in asdict(self).items() if name != "history"}
-        if self.best_step == 0:
-            content["best_value"] = None
-        return content
+    """No trial of a sweep came to its end: there is nothing to select."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +60,11 @@ class SweepResult:
     best: TrialRecord
 
 
-def sweep(make: Callable[[int], Problem], training: Training) -> SweepResult:
+def sweep(make: _Make, training: Training) -> SweepResult:
     """Train a fresh problem at every learning rate of the budget and keep the best.
+
+    With ``halving`` in the budget only the best go on at each rung, from their checkpoints. A batch
+    that does not fit into memory is computed in two parts from the last checkpoint on.
 
     Args:
         make: Returns a fresh problem for a seed; called with torch's generators seeded.
@@ -113,30 +72,30 @@ def sweep(make: Callable[[int], Problem], training: Training) -> SweepResult:
 
     Raises:
         DivergedError: When no trial finished.
+        OutOfMemoryError: When a batch does not fit into memory in two parts either.
     """
-    trials = {rate: open_trial(training, rate) for rate in training.budget.learning_rates}
-    records = [_trial(make, training, rate, trial) for rate, trial in trials.items()]
-    return select(records, trials, training, lambda: sweep(make, training))
-
-
-def open_trial(training: Training, rate: float, program: str | None = None) -> Trial:
-    """Return the trial of one learning rate.
-
-    Args:
-        training: What all trials of the sweep share.
-        rate: Learning rate.
-        program: Names the way of training where its results are not those of `sweep`.
-    """
-    budget = training.budget.model_dump(mode="json", exclude={"learning_rates"})
-    own = {"budget": budget, "learning_rate": rate, "seed": training.seed, "version": _VERSION}
-    if program is not None:
-        own["program"] = program
-    return training.trials.open({"inputs": dict(training.identity), "training": own})
+    trials = training.open_trials()
+    records: dict[float, TrialRecord] = {}
+    curves: dict[float, Curve] = {}
+    halving = Halving(training.budget)
+    while True:
+        for rate in halving.contenders:
+            if rate not in records:
+                outcome = _advanced(make, trials[rate], halving.until)
+                curves[rate] = outcome.history
+                if isinstance(outcome, TrialRecord):
+                    records[rate] = outcome
+        if halving.ended:
+            break
+        for rate in halving.cut(curves, records):
+            records[rate] = _halted(make, trials[rate])
+    ordered = [records[rate] for rate in trials]
+    return select(ordered, trials, training, lambda: sweep(make, training))
 
 
 def select(
     records: Sequence[TrialRecord],
-    trials: Mapping[float, Trial],
+    trials: Mapping[float, SweepTrial],
     training: Training,
     again: Callable[[], SweepResult],
 ) -> SweepResult:
@@ -153,138 +112,145 @@ def select(
     """
     finished = [record for record in records if record.status == "finished"]
     if not finished:
-        rates = ", ".join(f"{record.learning_rate:g}" for record in records)
-        msg = (
-            f"every trial diverged (learning rates {rates}; {dict(training.identity)}): the loss "
-            "became infinite or not a number; give lower rates in the method's budget"
-        )
-        raise DivergedError(msg)
+        raise _nothing_finished(records, training)
     best = min(finished, key=lambda record: record.best_value)
-    state = trials[best.learning_rate].weights()
+    winner = trials[best.learning_rate]
+    state = winner.trial.weights()
     if state is None:
         _log.warning("trial %s has lost its weights and is run again", best.trial)
-        trials[best.learning_rate].reset()
+        winner.trial.reset()
         return again()
     for record in records:
+        trials[record.learning_rate].trial.tidy()
         if record is not best:
-            trials[record.learning_rate].drop_weights()
+            trials[record.learning_rate].trial.drop_weights()
+    current().selected(winner.label)
     return SweepResult(state, tuple(records), best)
 
 
-def _trial(
-    make: Callable[[int], Problem], training: Training, rate: float, trial: Trial
-) -> TrialRecord:
-    label = announce(training, rate, trial)
-    known = known_record(trial, label)
-    return _run(make, training, rate, trial, label) if known is None else known
+@contextmanager
+def telling_of_failure(*trials: SweepTrial) -> Iterator[None]:
+    """Tell the observer of an error in the block, which ends ``trials``."""
+    try:
+        yield
+    except Exception as error:
+        for own in trials:
+            summary = {"error": f"{type(error).__name__}: {error}"}
+            current().trial_ended(own.label, "failed", summary)
+        raise
 
 
-def announce(training: Training, rate: float, trial: Trial) -> str:
-    """Tell the observer that a trial begins; returns the label it knows the trial by."""
-    label = _label(training, rate)
-    parameters = {"learning_rate": rate, "seed": training.seed, "trial": trial.key}
-    parameters |= _space(training)
-    current().trial_started(label, {**parameters, **training.budget.model_dump(mode="json")})
-    return label
-
-
-def known_record(trial: Trial, label: str) -> TrialRecord | None:
-    """Return the record of a trial that has ended, shown to the observer; else nothing."""
-    content = trial.result()
-    if content is None:
-        return None
-    record = _recorded(content)
-    for metrics in record.history:
-        current().validated(label, int(metrics["step"]), metrics)
-    current().trial_ended(label, record.status, record.summary())
-    return record
-
-
-def _run(
-    make: Callable[[int], Problem], training: Training, rate: float, trial: Trial, label: str
-) -> TrialRecord:
-    with isolated(training.seed, "network"):
-        problem = make(training.seed)
-        problem.module.to(training.device)
-        loop = Loop(problem, rate, training.seed, trial, label, title_of(training, rate))
-        status = loop.run(training.budget)
-    return finish(trial, label, status, loop.progress, problem, training, rate)
-
-
-def finish(
-    trial: Trial,
-    label: str,
-    status: str,
-    progress: Progress,
-    problem: Problem,
-    training: Training,
-    rate: float,
-) -> TrialRecord:
-    """Write down, log and show how a trial ended, and return its record."""
-    views = progress.step * problem.views_per_step
-    trainable, total = parameter_counts(problem.module)
-    _log.info(
-        "%s: %s, best val_mse %.5g at step %d of %d, %.1f s, %.0f spot views/s",
-        title_of(training, rate),
-        status,
-        progress.best_value,
-        progress.best_step,
-        training.budget.steps,
-        progress.seconds,
-        views / max(progress.seconds, 1e-9),
+def _nothing_finished(records: Sequence[TrialRecord], training: Training) -> DivergedError:
+    diverged = [record for record in records if record.status == "diverged"]
+    rates = ", ".join(f"{record.learning_rate:g}" for record in diverged)
+    which = "every trial diverged"
+    if len(diverged) < len(records):
+        which = "every trial that went on diverged, the others were halted before"
+    return DivergedError(
+        f"{which} (learning rates {rates}; {dict(training.identity)}): the loss became infinite "
+        "or not a number; give lower rates in the method's budget"
     )
-    record = TrialRecord(
-        trial=trial.key,
-        learning_rate=rate,
-        seed=training.seed,
-        status=status,
-        best_step=progress.best_step,
-        best_value=progress.best_value,
-        seconds=progress.seconds,
-        views=views,
-        parameters_trainable=trainable,
-        parameters_total=total,
-        device=training.device,
-        history=tuple(progress.history),
-    )
-    trial.finish({**asdict(record), "best_value": _finite(record)})
-    current().trial_ended(label, status, record.summary())
-    return record
 
 
-def _label(training: Training, rate: float) -> str:
-    """Return the name of a trial among those of one node, which may sweep in several spaces."""
-    return " ".join([*_space(training).values(), f"lr={rate:g}", f"seed={training.seed}"])
+def _advanced(make: _Make, own: SweepTrial, until: int) -> TrialRecord | Progress:
+    """Train a trial up to step ``until``; returns its record when it has ended."""
+    if own.begin():
+        known = known_record(own, lambda: _artifacts(make, own))
+        if known is not None:
+            return known
+    with telling_of_failure(own), PeakMemory(own.training.device) as memory:
+        outcome = _tried(make, own, until, memory)
+        if isinstance(outcome, _Lacking):
+            if outcome.micro_batches > 1 or not outcome.divisible:
+                raise outcome.given_up(own)
+            _log.warning(
+                "%s: out of memory after step %d; goes on with each batch in 2 parts and their "
+                "gradients added up",
+                own.title,
+                outcome.step,
+            )
+            let_go()
+            outcome = _tried(make, own, until, memory, micro_batches=2)
+        if isinstance(outcome, _Lacking):
+            raise outcome.given_up(own)
+        return outcome
 
 
-def title_of(training: Training, *rates: float) -> str:
-    """Return the name of trials in the log, where any method may be training beside them."""
-    known = training.identity
-    target = f" on {known['target']}" if "target" in known else ""
-    space = f" in {known['space']}" if "space" in known else ""
-    method = known.get("method", "training")
-    given = ", ".join(f"{rate:g}" for rate in rates)
-    return f"{method}{target}{space} lr={given} seed={training.seed}"
+@dataclass(frozen=True)
+class _Lacking:
+    """Where a trial ran out of memory, and what the allocator said."""
+
+    step: int
+    micro_batches: int
+    divisible: bool
+    said: str
+
+    @classmethod
+    def of(cls, loop: Loop | None, step: int, micro_batches: int, error: Exception) -> _Lacking:
+        """Return what went wrong in a loop, or before there was one."""
+        if loop is None:
+            return cls(step, micro_batches, divisible=False, said=str(error))
+        problem = loop.problem
+        divisible = isinstance(problem, Divisible) and problem.divisible
+        progress = loop.progress
+        return cls(progress.step, progress.micro_batches, divisible, str(error))
+
+    def given_up(self, own: SweepTrial) -> OutOfMemoryError:
+        """Return the error that ends the trial."""
+        tried = f"even with each batch in {self.micro_batches} parts"
+        if self.micro_batches == 1:
+            tried = "and nothing can be divided (the spots of a batch see one another, or the "
+            tried += "network alone does not fit)"
+        return not_fitting(own.title, self.step, tried, self.said)
 
 
-def _space(training: Training) -> dict[str, str]:
-    return {key: str(value) for key, value in training.identity.items() if key == "space"}
+def _tried(
+    make: _Make, own: SweepTrial, until: int, memory: PeakMemory, micro_batches: int = 1
+) -> TrialRecord | Progress | _Lacking:
+    checkpoint = own.trial.checkpoint()
+    last = checkpoint["progress"]["step"] if checkpoint else 0
+    if checkpoint is not None and until <= last and until < own.training.budget.steps:
+        reached = Progress(**checkpoint["progress"])
+        own.tell(reached.history)
+        return reached
+    loop: Loop | None = None
+    with isolated(own.training.seed, "network"):
+        try:
+            problem = make(own.training.seed)
+            problem.module.to(own.training.device)
+            loop = Loop(problem, own, memory, micro_batches)
+            if checkpoint is not None:
+                loop.resume(checkpoint)
+            status = loop.run(until)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return _Lacking.of(loop, last, micro_batches, error)
+        if status == "paused":
+            return loop.progress
+        return finish(own, status, loop.progress, lambda: _artifacts(make, own, problem))
 
 
-def parameter_counts(module: nn.Module) -> tuple[int, int]:
-    """Return the number of trainable parameters and of all."""
-    counts = [(weight.numel(), weight.requires_grad) for weight in module.parameters()]
-    return sum(size for size, free in counts if free), sum(size for size, _ in counts)
+def _halted(make: _Make, own: SweepTrial) -> TrialRecord:
+    """Write down that a trial stops at the rung it has reached."""
+    checkpoint = own.trial.checkpoint()
+    if checkpoint is None:
+        msg = f"{own.title}: its checkpoint in {own.trial.folder} was lost while the sweep ran"
+        raise SparedError(msg)
+    progress = Progress(**checkpoint["progress"])
+    return finish(own, "halted", progress, lambda: _artifacts(make, own))
 
 
-def _finite(record: TrialRecord) -> float | None:
-    return record.best_value if record.best_step else None
-
-
-def _recorded(content: Mapping[str, Any]) -> TrialRecord:
-    names = set(TrialRecord.__dataclass_fields__)
-    values = {name: value for name, value in content.items() if name in names}
-    values["history"] = tuple(values["history"])
-    if values["best_value"] is None:
-        values["best_value"] = float("inf")
-    return TrialRecord(**values)
+def _artifacts(make: _Make, own: SweepTrial, problem: Problem | None = None) -> Artifacts:
+    """Return what there is to see of a trial's best weights."""
+    weights = own.trial.weights()
+    if weights is None:
+        return {}
+    with isolated(own.training.seed, "network"):
+        problem = make(own.training.seed) if problem is None else problem
+        if not isinstance(problem, Showable):
+            return {}
+        module = problem.module.to(own.training.device).eval()
+        module.load_state_dict(weights)
+        with torch.no_grad():
+            return problem.shown()

@@ -87,12 +87,17 @@ class Trial:
             stale.unlink(missing_ok=True)
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Write the result of the trial and let go of its checkpoint."""
+        """Write the result of the trial, let go of its checkpoint, and tidy up."""
         weights = self._best(result["best_step"])
         digest = file_digest(weights) if weights.exists() else None
         content = {**result, "weights_digest": digest, "identity": dict(self._identity)}
         write_json(self.folder / "result.json", json.loads(json.dumps(content, default=str)))
-        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Delete the checkpoint of a trial that has ended, and what killed writers left behind."""
+        for path in [self.folder / "checkpoint.pt", *self.folder.glob(".*")]:
+            path.unlink(missing_ok=True)
 
     def weights(self) -> dict[str, Tensor] | None:
         """Return the best weights, or nothing when they are gone or not what was written."""

@@ -1,0 +1,202 @@
+"""How much of a training step is neither forward, backward nor optimiser?
+
+Claim, on a CPU: at most 10 % for each patch model at size `small`, batch 256. What is counted as
+outside: drawing the batch, gathering uint8 patches, turning them, bringing them to floating point,
+and the loop's own bookkeeping. The step of the training loop is timed whole, and beside it the same
+network on images that are ready, in alternation.
+
+Claim, on an NVIDIA Hopper GPU: fine-tuning ViT-B at size `paper` (random weights, batch 256,
+bfloat16) reaches at least 40 % of the card's own rate of bfloat16 matrix products, measured in the
+same run. The floating-point operations are those of the network's products, counted by torch.
+
+Run: python benchmarks/training_overhead.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from machine import RESULTS, machine, today, versions
+from spared_benchmark.prediction import predictors
+from spared_benchmark.prediction.fit import PredictionProblem
+from spared_benchmark.prediction.images import normalised
+from spared_benchmark.prediction.predictor import Predictor
+from spared_benchmark.prediction.selection import Selection
+from spared_benchmark.prediction.types import Patches, Slide
+from spared_benchmark.study import Budget, Size
+from spared_benchmark.training.loop import Loop
+from spared_benchmark.training.memory import PeakMemory
+from spared_benchmark.training.training import Training
+from spared_benchmark.training.trials import TrialStore
+
+BATCH, GENES = 256, 128
+LARGEST_SHARE, LEAST_RATE = 0.10, 0.40
+MODELS = ("small_cnn", "shufflenet", "vit_b", "vit_b_delta", "vit_b_bias", "stnet")
+
+
+def slides(n_spots: int, side: int) -> list[Slide]:
+    """Return a train and a val slide of random patches and labels."""
+    rng = np.random.default_rng(0)
+    made = []
+    for name in ("train", "val"):
+        count = n_spots if name == "train" else 32
+        place = np.column_stack(np.divmod(np.arange(count), 64)).astype(np.int32)
+        everything = np.ones((count, GENES), dtype=bool)
+        made.append(
+            Slide(
+                slide=name,
+                subject=name,
+                split=name,
+                array_rc=place,
+                xy_um=place.astype(np.float32),
+                neighbours=np.full((count, 6), -1, dtype=np.int32),
+                patches=Patches(
+                    rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8), np.arange(count)
+                ),
+                y=rng.normal(5, 1, (count, GENES)).astype(np.float32),
+                measured=everything,
+                weight=everything,
+            )
+        )
+    return made
+
+
+def loop_of(name: str, size: Size, device: str, folder: Path) -> tuple[Predictor, Loop]:
+    """Return a predictor and the loop that trains it."""
+    settings = {"weights": "none"} if size == "paper" else {}
+    predictor = predictors.create(name, size=size, **settings)
+    train, val = slides(1024, predictor.sampling.image_size or 0)
+    predictor.prepare([train])
+    predictor.module.to(device)
+    products = torch.bfloat16 if device == "cuda" else torch.float32
+    problem = PredictionProblem(
+        predictor,
+        predictor.resident([train], device),
+        Selection([val], predictor, device),
+        BATCH,
+        products,
+    )
+    training = Training(
+        Budget(batch_size=BATCH, learning_rates=(1e-4,)),
+        0,
+        TrialStore(folder),
+        device,
+        identity={"method": name},
+    )
+    (own,) = training.open_trials().values()
+    loop = Loop(problem, own, PeakMemory(device))
+    predictor.module.train()
+    return predictor, loop
+
+
+def bare_step(predictor: Predictor, device: str) -> Callable[[], None]:
+    """Return a step of the same network on images that are ready."""
+    side = predictor.sampling.image_size or 0
+    pixels = torch.randint(0, 256, (BATCH, 3, side, side), dtype=torch.uint8, device=device)
+    images, y = normalised(pixels), torch.randn(BATCH, GENES, device=device)
+    module = predictor.module
+    optimiser = torch.optim.Adam(module.parameters(), 1e-4)
+    encoder = getattr(module, "encoder", None)
+
+    def forward() -> torch.Tensor:
+        if encoder is None:
+            return module(images)
+        head: nn.Module = module.head
+        return head(encoder.network(images))
+
+    def step() -> None:
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+            loss = (forward() - y).square().mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
+def alternated(
+    first: Callable[[], object], second: Callable[[], object], device: str, rounds: int
+) -> tuple[float, float]:
+    """Return the median seconds of both, timed in alternation after one of each."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 1):
+        for action, kept in zip((first, second), times, strict=True):
+            if device == "cuda":
+                torch.cuda.synchronize()
+            started = time.perf_counter()
+            action()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            if number:
+                kept.append(time.perf_counter() - started)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def overhead(name: str, size: Size, device: str, rounds: int) -> dict[str, object]:
+    """Return the share of a step outside forward, backward and optimiser."""
+    with tempfile.TemporaryDirectory() as folder:
+        predictor, loop = loop_of(name, size, device, Path(folder))
+        whole, bare = alternated(loop._step, bare_step(predictor, device), device, rounds)
+    row: dict[str, object] = {
+        "model": name,
+        "size": size,
+        "device": device,
+        "batch": BATCH,
+        "step_ms": 1000 * whole,
+        "bare_step_ms": 1000 * bare,
+        "share_outside": max(0.0, 1 - bare / whole),
+        "spot_views_per_second": BATCH / whole,
+    }
+    if device == "cuda":
+        with FlopCounterMode(display=False) as counter:
+            loop._step()
+        row["tflops"] = counter.get_total_flops() / whole / 1e12
+        row["matrix_tflops"] = matrix_rate()
+        row["share_of_matrix_rate"] = row["tflops"] / row["matrix_tflops"]
+    return row
+
+
+def matrix_rate(n: int = 8192) -> float:
+    """Return the card's bfloat16 matrix rate, TFLOP/s."""
+    first, second = (torch.randn(n, n, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+
+    def product() -> None:
+        torch.matmul(first, second)
+
+    seconds, _ = alternated(product, product, "cuda", 20)
+    return 2 * n**3 / seconds / 1e12
+
+
+def main() -> int:
+    """Run, print, write the table, and say by the exit code whether the claim holds."""
+    rows = [overhead(name, "small", "cpu", 15) for name in MODELS]
+    if torch.cuda.is_available():
+        rows.append(overhead("vit_b", "paper", "cuda", 20))
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False))
+    table["machine"], table["date"] = machine(), today()
+    table["versions"] = versions(["spared-benchmark", "torch", "timm"])
+    table.to_csv(RESULTS / "training_overhead.csv", index=False, float_format="%.4g")
+    on_cpu = table[table["device"] == "cpu"]
+    holds = bool((on_cpu["share_outside"] <= LARGEST_SHARE).all())
+    if "share_of_matrix_rate" in table:
+        holds &= bool((table["share_of_matrix_rate"].dropna() >= LEAST_RATE).all())
+    else:
+        print("no CUDA device: the claim on the GPU was not tried")
+    print("the claim holds" if holds else "the claim does NOT hold")
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
