@@ -41,6 +41,8 @@ def expression(genes=4, splits=SPLITS, rows=4, columns=5, seed=0, missing=0.2):
             "split": [splits[slide] for slide in names],
             "array_row": places[:, 0],
             "array_col": places[:, 1],
+            "library_size": rng.integers(500, 5000, n).astype(float),
+            "tpm_denominator": rng.uniform(0.5, 5, n),
         },
         index=spots,
     )
@@ -51,7 +53,8 @@ def expression(genes=4, splits=SPLITS, rows=4, columns=5, seed=0, missing=0.2):
         "median": median.astype(np.float32),
         "combat": (median * scale[code] + shift[code]).astype(np.float32),
     }
-    adata = AnnData(obs=obs, var=pd.DataFrame(index=[f"g{i}" for i in range(genes)]), layers=layers)
+    var = pd.DataFrame({"gene_length": 1000.0}, index=[f"g{i}" for i in range(genes)])
+    adata = AnnData(obs=obs, var=var, layers=layers)
     adata.uns = {
         "cohort": "TOY",
         "lattice": "hexagonal",

@@ -23,6 +23,8 @@ every_variant = pytest.mark.parametrize(
     [*((name, {}) for name in NAMES), *((name, {"faithful": True}) for name in FAITHFUL)],
     ids=[*NAMES, *(f"{name}-faithful" for name in FAITHFUL)],
 )
+# Controls that see images and say the same of every spot of a slide.
+ONE_VALUE_A_SLIDE = ("nearest_slide",)
 
 
 @pytest.fixture(scope="module")
@@ -151,5 +153,5 @@ def test_10_shuffled_labels_teach_nothing(name):
 
     value = correlation(shuffled)
     assert np.isnan(value) or abs(value) < 0.3
-    if "image" in card(name).uses:
+    if "image" in card(name).uses and name not in ONE_VALUE_A_SLIDE:
         assert correlation(data.of("train")) > 0.5  # the same fit learns from true labels

@@ -59,6 +59,7 @@ def card_of(name: str, fits: Mapping[int, Fitted], slides: Assembled) -> dict[st
         "best_steps": [record.best_step for record in best],
         "seconds": sum(fitted.seconds for fitted in fits.values()),
         "seconds_training": seconds,
+        "peak_memory_mb": max((r.peak_memory_mb for r in trials if r.peak_memory_mb), default=None),
         "spot_views": views,
         "spot_views_per_second": views / seconds if seconds else None,
         "grid": [dict(row) for row in first.grid],

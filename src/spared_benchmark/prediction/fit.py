@@ -117,7 +117,7 @@ class PredictionProblem:
     @property
     def divisible(self) -> bool:
         """Whether a batch can be computed in parts: spots of a slide see one another."""
-        return self._train.sampling.kind != "slide"
+        return self._train.sampling.kind != "slide" and self.predictor.loss_is_a_mean
 
     def parts(
         self, generator: torch.Generator, count: int

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spared_benchmark.errors import ConfigurationError
 from spared_benchmark.prediction.predictor import Predictor, State
-from spared_benchmark.prediction.ridge import Moments, moments, solve
+from spared_benchmark.prediction.ridge import Solutions, solve
 from spared_benchmark.prediction.sampling import batches
+from spared_benchmark.prediction.standard import Standard, principal_axes
 from spared_benchmark.prediction.types import NodeBatch, Slide
 from spared_benchmark.study import Size
 
@@ -26,11 +28,22 @@ class RidgePredictor(Predictor):
     A method defines ``inputs``. Its settings hold ``penalties``, among which validation selects
     (on the scale of standardised inputs and mean squared errors), and ``components``, the number
     of principal components at most (0: all inputs as they are).
+
+    Raises:
+        ConfigurationError: When there is no penalty, or one is not above 0.
     """
 
     def __init__(self, size: Size = "small", **settings: Any) -> None:
         super().__init__(size, **settings)
-        self._moments: Moments | None = None
+        penalties = self.settings["penalties"]
+        if not penalties or min(penalties) <= 0:
+            msg = (
+                f"{self.card.name}: penalties {list(penalties)}; give at least one, each above 0: "
+                "0 has no single solution where inputs depend on one another"
+            )
+            raise ConfigurationError(msg)
+        self._solutions: Solutions | None = None
+        self._rotation = np.zeros((0, 0))
         self._state: State = {}
 
     @abstractmethod
@@ -38,19 +51,18 @@ class RidgePredictor(Predictor):
         """Return what the ridge works on, ``(n_queries, d)``."""
 
     def prepare(self, train: Sequence[Slide]) -> None:
-        """Compute the moments of ``train``; the first penalty holds until another is chosen."""
+        """Solve for every penalty; the first holds until another is chosen."""
         resident = self.resident([slide.blind() for slide in train])
-        parts = [self.inputs(batch).double().numpy() for batch in batches(resident, _BATCH)]
-        inputs = np.concatenate(parts)
-        mean, deviation = inputs.mean(axis=0), inputs.std(axis=0)
-        scale = np.where(deviation > 1e-9 * (1 + np.abs(mean)), deviation, np.inf)
-        standard = (inputs - mean) / scale
-        axes = _principal_axes(standard, self.settings["components"])
+        inputs = np.concatenate([self.inputs(b).numpy() for b in batches(resident, _BATCH)])
+        standard = Standard.of(inputs)
+        values = standard(inputs)
+        axes = principal_axes(values, self.settings["components"])
         y = np.concatenate([slide.y for slide in train])
         weight = np.concatenate([slide.weight for slide in train])
-        self._moments = moments(standard @ axes, y, weight)
+        self._solutions = solve(values @ axes, y, weight, self.settings["penalties"])
         # Coefficients act on raw inputs: standardising and rotating are folded into them.
-        self._state = {"mean": mean, "rotation": axes / scale[:, None]}
+        self._rotation = axes / standard.scale[:, None]
+        self._state = {"mean": standard.mean}
         self.choose(self.candidates()[0])
 
     def candidates(self) -> Sequence[Mapping[str, Any]]:
@@ -58,13 +70,13 @@ class RidgePredictor(Predictor):
         return [{"penalty": penalty} for penalty in self.settings["penalties"]]
 
     def choose(self, candidate: Mapping[str, Any]) -> None:
-        """Solve for one penalty."""
-        if self._moments is None:
+        """Take the solution of one penalty."""
+        if self._solutions is None:
             super().choose(candidate)
             return
-        coefficients, intercept = solve(self._moments, candidate["penalty"])
-        self._state["coefficients"] = self._state["rotation"] @ coefficients
-        self._state["intercept"] = intercept
+        place = list(self.settings["penalties"]).index(candidate["penalty"])
+        self._state["coefficients"] = self._rotation @ self._solutions.coefficients[place]
+        self._state["intercept"] = self._solutions.intercepts[place]
 
     def predict(self, batch: NodeBatch) -> Tensor:
         """Return the linear prediction."""
@@ -83,16 +95,3 @@ class RidgePredictor(Predictor):
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take them over."""
         self._state = {name: np.array(value) for name, value in state.items()}
-
-
-def _principal_axes(standard: NDArray[np.float64], components: int) -> NDArray[np.float64]:
-    """Return the leading axes ``(d, min(components, d))``, or the identity for 0."""
-    width = standard.shape[1]
-    if components == 0 or components >= width:
-        return np.eye(width)
-    values, vectors = np.linalg.eigh(standard.T @ standard / len(standard))
-    order = np.argsort(values)[::-1][:components]
-    axes = vectors[:, order]
-    # Eigenvectors have no sign of their own; one is fixed so that runs agree.
-    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-    return np.ascontiguousarray(axes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,8 @@ from numpy.typing import NDArray
 
 from spared_benchmark.errors import ContractError
 from spared_benchmark.evaluation.metrics import gene_scores, scores
-from spared_benchmark.prediction.spaces import SPACES, Space, converted
+from spared_benchmark.prediction.ceilings import FLOOR, KINDS, TRUTH, Beside
+from spared_benchmark.prediction.spaces import SPACES, converted
 from spared_benchmark.study import Protocol
 
 _KEY = (
@@ -20,6 +23,8 @@ _KEY = (
 )
 COLUMNS = (*_KEY, "metric", "value", "n")
 GENE_COLUMNS = (*_KEY, "gene", "metric", "value", "n")
+# What every row of the controls and ceilings says that are told something of the truth.
+_TOLD: dict[str, str | int] = {"target": TRUTH, "seed": 0}
 
 
 def score_predictions(
@@ -28,6 +33,9 @@ def score_predictions(
     """Score every predictor and seed on measured entries, per split and slide and pooled.
 
     The same predictions are scored in both spaces, mapped by each slide and gene's affine map.
+    Controls and ceilings that are told something of the truth stand beside them (`Beside`), on the
+    same spots, under the target ``truth`` and the seed 0; the floor has ``mse`` and ``pcc_gene``
+    and is not told of by gene.
 
     Args:
         expression: Of the cohort.
@@ -42,56 +50,99 @@ def score_predictions(
     Raises:
         ContractError: When predictions are of other spots or genes.
     """
+    parts = chain(_predicted(expression, predictions), _told(expression, predictions))
+    names = list(map(str, expression.var_names))
     tables, genes = [], []
-    for adata in predictions:
-        rows = _rows(expression, adata)
-        for space in SPACES:
-            for key, truth, predicted, measured, slide in _parts(expression, adata, rows, space):
-                named = {"cohort": cohort, "protocol": protocol, "space": space, **key}
-                table = scores(truth, predicted, measured, slide)
-                tables.append(table.assign(**named)[list(COLUMNS)])
-                by_gene = gene_scores(
-                    truth, predicted, measured, slide, list(map(str, expression.var_names))
-                )
-                genes.append(by_gene.assign(**named)[list(GENE_COLUMNS)])
+    for part in parts:
+        named = {"cohort": cohort, "protocol": protocol, **part.key}
+        table = scores(*part.compared)
+        tables.append(table.assign(**named)[list(COLUMNS)])
+        by_gene = gene_scores(*part.compared, names)
+        genes.append(by_gene.assign(**named)[list(GENE_COLUMNS)])
+    floor = _floor(expression, predictions).assign(cohort=cohort, protocol=protocol)
+    tables.append(floor[list(COLUMNS)])
     return _joined(tables, COLUMNS), _joined(genes, GENE_COLUMNS)
 
 
-_Part = tuple[
-    dict[str, str | int],
-    NDArray[np.float32],
-    NDArray[np.float32],
-    NDArray[np.bool_],
-    NDArray[np.str_],
-]
+@dataclass(frozen=True)
+class _Part:
+    """The spots of one split with what one predictor says of them.
+
+    Attributes:
+        key: Columns that tell whose scores they are.
+        compared: Truth, prediction, measured ``(n_spots, n_genes)`` and slide ``(n_spots,)``.
+    """
+
+    key: dict[str, str | int]
+    compared: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.str_]]
 
 
-def _parts(
-    expression: AnnData, adata: AnnData, rows: NDArray[np.int64], space: Space
+def _predicted(expression: AnnData, predictions: Sequence[AnnData]) -> Iterator[_Part]:
+    """Yield every layer of the predictions."""
+    for adata in predictions:
+        rows, obs = _rows(expression, adata), adata.obs
+        slide = np.asarray(obs["slide"], dtype=np.str_)
+        for space in SPACES:
+            for layer, values in adata.layers.items():
+                predictor, _, seed = layer.rpartition(".")
+                key: dict[str, str | int] = {
+                    "space": space,
+                    "target": str(adata.uns["target"]),
+                    "predictor": predictor,
+                    "kind": str(adata.uns["kinds"][predictor]),
+                    "seed": int(seed),
+                }
+                mapped = converted(np.asarray(values), slide, expression, adata.uns["space"], space)
+                yield from _by_split(expression, rows, obs, mapped, key)
+
+
+def _told(expression: AnnData, predictions: Sequence[AnnData]) -> Iterator[_Part]:
+    """Yield the controls and ceilings that are told something of the truth."""
+    obs = _shown(predictions)
+    if obs.empty:
+        return
+    rows = expression.obs_names.get_indexer(obs.index)
+    beside = Beside(expression, rows)
+    for space in SPACES:
+        for name, values in beside.values(space).items():
+            key = {**_TOLD, "space": space, "predictor": name, "kind": KINDS[name]}
+            yield from _by_split(expression, rows, obs, values, key)
+
+
+def _floor(expression: AnnData, predictions: Sequence[AnnData]) -> pd.DataFrame:
+    """Return the rows of the Poisson floor."""
+    obs = _shown(predictions)
+    if obs.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
+    beside = Beside(expression, expression.obs_names.get_indexer(obs.index))
+    split = np.asarray(obs["split"], dtype=np.str_)
+    tables = [beside.floor(space, split).assign(space=space) for space in SPACES]
+    return pd.concat(tables).assign(**_TOLD, predictor=FLOOR, kind="ceiling")
+
+
+def _shown(predictions: Sequence[AnnData]) -> pd.DataFrame:
+    """Return slide and split of every spot that was predicted, each once."""
+    if not predictions:
+        return pd.DataFrame(columns=["slide", "split"])
+    shown = pd.concat([adata.obs[["slide", "split"]].astype(str) for adata in predictions])
+    once: pd.DataFrame = shown.loc[~shown.index.duplicated()]
+    return once
+
+
+def _by_split(
+    expression: AnnData,
+    rows: NDArray[np.int64],
+    obs: pd.DataFrame,
+    values: NDArray[np.float32],
+    key: dict[str, str | int],
 ) -> Iterator[_Part]:
-    """Yield key, truth, prediction, measured and slide of every layer and split."""
-    truth = np.asarray(expression.layers[space])[rows]
+    truth = np.asarray(expression.layers[key["space"]])[rows]
     measured = np.asarray(expression.layers["measured"], dtype=bool)[rows]
-    slide = adata.obs["slide"].astype(str).to_numpy()
-    split = adata.obs["split"].astype(str).to_numpy()
-    for layer, values in adata.layers.items():
-        predictor, _, seed = layer.rpartition(".")
-        predicted = converted(np.asarray(values), slide, expression, adata.uns["space"], space)
-        key: dict[str, str | int] = {
-            "target": str(adata.uns["target"]),
-            "predictor": predictor,
-            "kind": str(adata.uns["kinds"][predictor]),
-            "seed": int(seed),
-        }
-        for part in dict.fromkeys(split):
-            kept = split == part
-            yield (
-                {**key, "split": part},
-                truth[kept],
-                predicted[kept],
-                measured[kept],
-                slide[kept],
-            )
+    slide, split = (np.asarray(obs[name], dtype=np.str_) for name in ("slide", "split"))
+    for part in dict.fromkeys(split.tolist()):
+        kept = split == part
+        compared = truth[kept], values[kept], measured[kept], slide[kept]
+        yield _Part({**key, "split": part}, compared)
 
 
 def _rows(expression: AnnData, adata: AnnData) -> NDArray[np.int64]:
