@@ -209,6 +209,51 @@ def test_weights_of_an_encoder_are_known_by_their_content(tmp_path):
     assert len(digests) == 2
 
 
+def encoding(study=None, **settings):
+    encoders = {"random": {"network": "random_conv", **settings}}
+    configuration = parse(study, benchmark={**PARAMETERS["benchmark"], "encoders": encoders})
+    return configuration.encoding("random")
+
+
+def test_features_are_shared_by_studies_that_say_the_same_of_an_encoder():
+    own = encoding()
+    assert own.startswith("1d-random-")
+    assert own == encoding({"title": "Other", "protocol": "transductive", "window": "1d"})
+    assert own == encoding({"window": "2d"}, window="1d")
+    others = [
+        encoding(seed=1),
+        encoding(tiles=2),
+        encoding(image_size=32),
+        encoding({"window": "2d"}),
+    ]
+    assert len({own, *others}) == 5
+
+
+def test_patches_are_cut_of_the_windows_of_the_study_and_of_its_encoders():
+    assert parse().windows() == {"1d": "params:study.window"}
+    encoders = {"random": {"network": "random_conv", "window": "1.5d"}}
+    wider = parse(benchmark={**PARAMETERS["benchmark"], "encoders": encoders})
+    assert wider.windows() == {
+        "1d": "params:study.window",
+        "1.5d": "params:encoders.random.window",
+    }
+    assert wider.parameters()["encoders"]["random"]["window"] == "1.5d"
+    assert parse().parameters()["encoders"]["random"]["window"] == "1d"
+
+
+def test_exchanged_labels_take_the_features_of_their_method():
+    study = {"predictors": [], "controls": ["feature_ridge_shuffled"]}
+    assert parse(study).encoders() == ["random"]
+    assert parse(study).encoders(["train_mean"]) == []
+
+
+def test_names_and_windows_of_encoders_are_checked():
+    encoders = {"a-b": {"network": "random_conv"}, "c": {"network": "uni", "window": "3"}}
+    message = problems(benchmark={**PARAMETERS["benchmark"], "encoders": encoders})
+    assert "benchmark.encoders.a-b" in message
+    assert "benchmark.encoders.c.window: String should match pattern" in message
+
+
 def test_a_gene_file_is_read_and_processing_follows_its_content(tmp_path):
     file, moved = tmp_path / "panel.txt", tmp_path / "lists" / "moved.csv"
     moved.parent.mkdir()

@@ -41,6 +41,8 @@ REPORTING = {
     "collect_completion_scores",
     "collect_prediction_scores",
     "collect_gene_scores",
+    "collect_comparisons",
+    "collect_training",
     "find_shared",
     "draw_completion_figures",
     "draw_figures",
@@ -51,7 +53,7 @@ REPORTING = {
 # What depends on the settings of small_cnn.
 CONSUMERS = {
     *("train-raw-small_cnn", "train-spackle-small_cnn"),
-    *("score_predictions", "tabulate_training", "draw_maps"),
+    *("score_predictions", "compare_predictions", "tabulate_training", "draw_maps"),
 }
 
 
@@ -64,8 +66,9 @@ def test_the_report_and_its_tables_are_there(finished):
 
     assert "SMALL" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
-    assert {"train_mean", "feature_ridge", "small_cnn"} == set(scores["predictor"])
-    assert {"raw", "spackle"} == set(scores["target"])
+    fitted = scores[scores["target"] != "truth"]
+    assert {"train_mean", "feature_ridge", "small_cnn"} == set(fitted["predictor"])
+    assert {"raw", "spackle"} == set(fitted["target"])
     assert {"gene_mean", "slide_gene_mean", "spackle"} <= set(completion["completer"])
     assert {"log_tpm", "combat"} == set(completion["space"])
     true = completion[completion["metric"] == "true_mse"]
@@ -102,6 +105,30 @@ def test_back_at_the_old_settings_the_changed_nodes_run_again(finished):
     assert cohort == CONSUMERS
 
 
+def test_a_predictor_that_fails_stops_nothing_and_is_tried_again(finished):
+    path = "conf/small/parameters_benchmark.yml"
+    settings = yaml.safe_load(BENCHMARK)
+    settings["benchmark"]["settings"] = {"small_cnn": {"widths": [7]}}  # no four groups in seven
+    finished.write(path, yaml.safe_dump(settings))
+    reporting = finished.root / "data/08_reporting/small"
+    try:
+        first = again(finished)
+        page = (reporting / "report.html").read_text()
+        second = ran(again(finished))
+    finally:
+        finished.write(path, BENCHMARK)
+
+    assert "small_cnn on raw failed; the others go on" in first.stdout + first.stderr
+    assert "num_channels must be divisible by num_groups" in page
+    scored = set(pd.read_parquet(reporting / "prediction_scores.parquet")["predictor"])
+    assert {"train_mean", "feature_ridge"} <= scored
+    assert "small_cnn" not in scored
+    assert {"SMALL.train-raw-small_cnn", "SMALL.train-spackle-small_cnn"} <= second
+    assert "SMALL.train-raw-feature_ridge" not in second
+    again(finished)
+    assert "small_cnn" in set(pd.read_parquet(reporting / "prediction_scores.parquet")["predictor"])
+
+
 def test_a_new_title_reruns_the_report_alone(finished):
     path = "conf/small/study.yml"
     finished.write(path, STUDY.replace("title: Small simulated tissue", "title: Renamed"))
@@ -128,13 +155,40 @@ def test_two_studies_never_touch_each_others_files(finished):
     before = files(finished.root / "data")
     finished.add_study("other", STUDY.replace("protocol: inductive", "protocol: transductive"))
 
-    finished.kedro("run", "--env=other", "--only-missing-outputs")
+    nodes = ran(again(finished, "other"))
 
     after = files(finished.root / "data")
     assert {name: after[name] for name in before} == before
     added = set(after) - set(before)
     assert added
     assert not [name for name in added if "other" not in name], "each lies under its study"
+    features = {name for name in before if name.startswith("04_feature") and "random" in name}
+    assert len(features) == 3
+    assert not [name for name in nodes if "encode" in name], "features are of both studies"
+
+
+def test_another_setting_of_an_encoder_leaves_the_others_features_alone(finished):
+    before = files(finished.root / "data/04_feature")
+    encoder = "random: {image_size: 16, window: 1.5d}"
+    finished.add_study("wider")
+    finished.write(
+        "conf/wider/parameters_benchmark.yml",
+        BENCHMARK.replace("random: {image_size: 16}", encoder),
+    )
+
+    nodes = [*(f"cut_1.5d-{slide}" for slide in "AB"), *(f"encode-random-{s}" for s in "AB")]
+    wanted = ",".join(f"SMALL.{name}" for name in nodes)
+    finished.kedro("run", "--env=wider", f"--nodes={wanted}")
+
+    after = files(finished.root / "data/04_feature")
+    assert {name: after[name] for name in before} == before
+    added = {name.removeprefix("SMALL/") for name in set(after) - set(before)}
+    arrays = {name.rsplit("-", 1)[0] for name in added if name.endswith(".npy") and "-" in name}
+    assert arrays == {"A.1.5d.random", "B.1.5d.random"}
+    assert {"A.1.5d.json", "A.1.5d.patches/patches.npy"} < added
+    assert not ran(
+        finished.kedro("run", "--env=wider", f"--nodes={wanted}", "--only-missing-outputs")
+    )
 
 
 def test_a_partial_run_on_stale_inputs_is_refused(finished):

@@ -10,9 +10,11 @@ from kedro.framework.startup import bootstrap_project
 
 from spared_benchmark.completion import completers
 from spared_benchmark.prediction import predictors
+from spared_benchmark.prediction.cards import kind_of
+from spared_benchmark.prediction.names import method_of
 
 ROOT = Path(__file__).parents[1]
-STUDIES = ("base", "real", "real_inductive", "completion", "all_tiny")
+STUDIES = ("base", "real", "real_inductive", "completion", "models", "all_tiny")
 LAYERS = {path.name for path in (ROOT / "data").iterdir() if path.is_dir()}
 
 
@@ -100,13 +102,14 @@ def test_all_tiny_runs_every_method():
     study = context.config_loader.configuration.study
 
     assert sorted(study.completers) == completers.available()
-    assert sorted([*study.controls, *study.predictors]) == predictors.available()
+    names = {method_of(name) for name in [*study.controls, *study.predictors]}
+    assert sorted(names) == predictors.available()
 
 
 def test_controls_are_controls_and_predictors_are_not(study):
     name, context, *_ = study
     configuration = context.config_loader.configuration.study
-    controls = {predictors.card(one).kind for one in configuration.controls}
+    controls = {kind_of(one) for one in configuration.controls}
     methods = {predictors.card(one).kind for one in configuration.predictors}
 
     predicts_nothing = name == "completion"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from spared_benchmark.atomic import file_digest
+from spared_benchmark.atomic import digest_of, file_digest
 from spared_benchmark.cohort_selection import (
     impossible_processing,
     selected_cohorts,
@@ -34,6 +35,7 @@ from spared_benchmark.study import (
 )
 
 TARGETS_WITHOUT_COMPLETER = ("raw", "measured")
+_DIGITS = 8
 _SECTIONS = ("processing", "completion", "benchmark", "reporting")
 
 
@@ -111,7 +113,6 @@ class Configuration:
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of the graph, cut so that each node sees only what concerns it."""
-        benchmark = self.benchmark
         methods: dict[str, tuple[str, ...]] = {name: (name,) for name in self.study.predictors}
         if self.study.controls:
             methods["controls"] = self.study.controls
@@ -132,7 +133,7 @@ class Configuration:
             "processing": self.processing,
             "masks": self.completion.model_copy(update={"sizes": {}, "budgets": {}}),
             "completers": {name: self._completer(name) for name in self.study.completers},
-            "encoders": {name: _with_digest(benchmark.encoders[name]) for name in self.encoders()},
+            "encoders": self.encodings,
             "predictors": {name: self._predictor(members) for name, members in methods.items()},
             "targets": {target: target for target in self.study.targets},
             "reporting": self.reporting,
@@ -140,11 +141,34 @@ class Configuration:
         plain = _plain(tree)
         return dict(plain)
 
-    def encoders(self) -> list[str]:
-        """Return the names of the encoders whose features some predictor of the study takes."""
+    def encoders(self, names: Iterable[str] | None = None) -> list[str]:
+        """Return the encoders whose features some predictor takes, of ``names`` or of the study."""
         features = self.benchmark.features
-        chosen = [*self.study.predictors, *self.study.controls]
-        return sorted({features[name] for name in chosen if name in features})
+        chosen = [*self.study.predictors, *self.study.controls] if names is None else names
+        taken = [features.get(name) or features.get(method_of(name)) for name in chosen]
+        return sorted({encoder for encoder in taken if encoder is not None})
+
+    @cached_property
+    def encodings(self) -> dict[str, EncoderSettings]:
+        """The study's encoders by name, with everything that their features depend on filled in.
+
+        Studies share features, so what a study says elsewhere, such as its window, is among it.
+        """
+        known = self.benchmark.encoders
+        return {name: _filled(known[name], self.study.window) for name in self.encoders()}
+
+    def encoding(self, name: str) -> str:
+        """Return what tells the features of an encoder from those of any other settings."""
+        settings = self.encodings[name]
+        return f"{settings.window}-{name}-{digest_of(settings)[:_DIGITS]}"
+
+    def windows(self) -> dict[str, str]:
+        """Return the windows that patches are cut of, with the parameter that holds each."""
+        others = {
+            str(settings.window): f"params:encoders.{name}.window"
+            for name, settings in self.encodings.items()
+        }
+        return {**others, self.study.window: "params:study.window"}
 
     def _completer(self, name: str) -> CompleterTask:
         settings = self.completion
@@ -246,10 +270,10 @@ def _unknown_methods(study: Study, completion: Any, benchmark: Any) -> list[str]
     return problems
 
 
-def _with_digest(encoder: EncoderSettings) -> EncoderSettings:
+def _filled(encoder: EncoderSettings, window: str) -> EncoderSettings:
     file = encoder.weights_file
     digest = file_digest(file) if file is not None else ""
-    return encoder.model_copy(update={"weights_digest": digest})
+    return encoder.model_copy(update={"weights_digest": digest, "window": encoder.window or window})
 
 
 def _splits(cohort: Cohort) -> dict[str, Any]:

@@ -25,6 +25,10 @@ Size = Literal["paper", "small", "tiny"]
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Code = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+# Of an encoder: no dash, because names of files and datasets are cut at dashes.
+EncoderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
+# ``1d`` is one spot diameter, ``112um`` is 112 µm.
+Window = Annotated[str, Field(pattern=r"^([1-9]\d*(\.\d+)?|0\.\d*[1-9]\d*)(d|um)$")]
 Regime = Literal["entries", "spots", "blocks", "gene_region", "low_values", "molecular"]
 
 # The way of hiding by which completers select, are compared first and meet the printed numbers.
@@ -257,16 +261,25 @@ class CompletionSettings(BudgetedSettings):
 
 
 class EncoderSettings(Settings):
-    """An image network: a timm name with its weights (``none``, ``pretrained`` or a file).
+    """An image network with its weights, and what it is shown of each spot.
 
     Attributes:
+        network: A short name of `prediction.encoder_zoo` (``uni2_h``), a timm name,
+            ``hf-hub:<id>``, ``torchvision:<name>`` or ``random_conv``.
+        weights: ``none`` (random, by the seed), ``pretrained`` or a safetensors file.
+        image_size: Side of the images that it is given, pixels; its own when not given.
+        window: Tissue that an image shows, such as ``3d`` or ``336um``; the study's when not given.
+        tiles: The window is cut into ``tiles`` by ``tiles`` sub-tiles, each seen alone: features
+            are then ``(n_spots, tiles * tiles, d)``, row by row.
         options: What the network's maker takes beside its name, such as a depth.
         weights_digest: Of the file of weights; filled in, not written by hand.
     """
 
     network: str
     weights: str = "none"
-    image_size: Annotated[int, Field(ge=16, le=1024)] = 64
+    image_size: Annotated[int, Field(ge=16, le=1024)] | None = None
+    window: Window | None = None
+    tiles: Annotated[int, Field(ge=1, le=16)] = 1
     seed: int = 0
     options: dict[str, Any] = Field(default_factory=dict)
     weights_digest: str = ""
@@ -288,12 +301,13 @@ class BenchmarkSettings(BudgetedSettings):
             on the study's first target with the first seed, and the best is used for the rest.
         selection: ``val``, or ``nested``: where a cohort has no test slide, a part of train is held
             out to select on, and its val slides are scored as a test.
-        precision: In which products of networks are computed in training; ``auto`` is bfloat16
-            where the device multiplies it natively.
+        precision: In which products of networks are computed in training; ``auto`` is bfloat16 on
+            a GPU that multiplies it natively, and float32 on a CPU, where small networks gain
+            nothing by it.
     """
 
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (42,)
-    encoders: dict[Identifier, EncoderSettings] = Field(default_factory=dict)
+    encoders: dict[EncoderName, EncoderSettings] = Field(default_factory=dict)
     features: dict[str, str] = Field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     smoothed: tuple[str, ...] = ()
@@ -340,7 +354,7 @@ class Study(Settings):
     title: str
     cohorts: Annotated[tuple[Code, ...], Field(min_length=1)]
     protocol: Protocol
-    window: Annotated[str, Field(pattern=r"^([1-9]\d*(\.\d+)?|0\.\d*[1-9]\d*)(d|um)$")] = "1d"
+    window: Window = "1d"
     completers: Annotated[tuple[str, ...], Field(min_length=1)]
     controls: tuple[str, ...] = ()
     predictors: tuple[str, ...] = ()

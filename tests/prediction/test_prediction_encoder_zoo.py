@@ -1,8 +1,10 @@
 """Known encoders: built as published without a download, fetched from a hub, never half loaded."""
 
+import json
 import subprocess
 import sys
 import threading
+import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from spared_benchmark.prediction.encoder_zoo import (
 )
 from spared_benchmark.prediction.encoders import PatchEncoder
 from spared_benchmark.prediction.image_networks import ClassAndMean
+from spared_benchmark.prediction.images import normalised
 from spared_benchmark.study import EncoderSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "encoders.md"
@@ -120,7 +123,7 @@ class Hub(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", "GatedRepo" if refused else "EntryNotFound")
             content = b""
         self.send_header("X-Repo-Commit", "1" * 40)
-        self.send_header("ETag", '"x"')
+        self.send_header("ETag", f'"{zlib.crc32(self.path.encode())}"')
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if body:
@@ -214,3 +217,33 @@ def test_a_fetch_that_fails_says_what_access_is_needed(hub, tiny):
     ):
         PatchEncoder(wanted())
     assert PatchEncoder(wanted(weights="none")).encode(PIXELS).shape == (2, 64)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "fixed"),
+    [("vit_tiny_patch16_224", {**TINY, "img_size": 32}, True), ("resnet10t", {}, False)],
+)
+def test_any_network_of_the_hub_is_built_as_the_hub_says(hub, architecture, arguments, fixed):
+    source = import_timm().create_model(architecture, num_classes=0, **arguments).eval()
+    shown = {"input_size": [3, 32, 32], "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.2, 0.2]}
+    told = {
+        "architecture": architecture,
+        "num_classes": 0,
+        "model_args": arguments,
+        "pretrained_cfg": {**shown, "num_classes": 0, "fixed_input_size": fixed},
+    }
+    files = {
+        "config.json": json.dumps(told).encode(),
+        "model.safetensors": save(source.state_dict()),
+    }
+    hub.files |= {f"someone/other/resolve/main/{name}": file for name, file in files.items()}
+    encoder = PatchEncoder(EncoderSettings(network="hf-hub:someone/other", weights="pretrained"))
+    assert (encoder.side, encoder.mean) == (32, (0.4, 0.5, 0.6))
+    images = normalised(PIXELS, encoder.mean, encoder.std)
+    with torch.inference_mode():
+        assert torch.equal(encoder.encode(PIXELS), source(images))
+
+
+def test_a_network_that_the_hub_does_not_have_is_one_clear_error(hub):
+    with pytest.raises(MissingInputError, match="'hf-hub:someone/none' cannot be fetched"):
+        PatchEncoder(EncoderSettings(network="hf-hub:someone/none", image_size=32))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from reporting_samples import OFFSETS, SPLITS, comparisons_of, predicted_of, training_of
 
 from spared_benchmark.study import Study
 
@@ -21,18 +22,6 @@ COMPLETERS = {
     "spackle": ("method", 0.604),
     "spackle (paper evaluation)": ("method", 0.63),
 }
-PREDICTORS = {
-    "train_mean": ("control", 0.90),
-    "coordinates": ("control", 0.88),
-    "colour_ridge": ("control", 0.815),
-    "feature_ridge": ("method", 0.84),
-    "small_cnn": ("method", 0.83),
-    "vit_b": ("method", 0.80),
-    "vit_b_delta": ("method", 0.79),
-}
-TARGETS = {"raw": 8.2, "measured": 1.0, "median": 1.16, "spackle": 1.002}
-SPLITS = {"VLO": ("val", "test"), "MOB": ("val",)}
-OFFSETS = {"VLO": 0.0, "MOB": 0.2}
 
 
 @pytest.fixture
@@ -78,28 +67,6 @@ def completion_of(cohort: str, assays: int = 10) -> pd.DataFrame:
         ]
     columns = ["protocol", "space", "regime", "hidden_fraction", "assay", "split", "slide"]
     table = pd.DataFrame(rows, columns=[*columns, "completer", "kind", "metric", "value", "n"])
-    table.insert(0, "cohort", cohort)
-    return table
-
-
-def prediction_of(cohort: str, seeds: tuple[int, ...] = (42,)) -> pd.DataFrame:
-    rng = np.random.default_rng(ord(cohort[0]))
-    rows = []
-    for space in ("combat", "log_tpm"):
-        for split in SPLITS[cohort]:
-            for target, factor in TARGETS.items():
-                for predictor, (kind, error) in PREDICTORS.items():
-                    for seed in seeds:
-                        mse = (error + OFFSETS[cohort]) * factor + 0.005 * rng.standard_normal()
-                        constant = predictor == "train_mean"
-                        pcc = np.nan if constant else 1.05 - mse if mse < 1.05 else 0.01
-                        for slide in ("", f"{cohort}_{split}"):
-                            head = ("transductive", space, target, predictor, kind, seed, split)
-                            rows.append((*head, slide, "mse", mse, 63_500))
-                            n_genes = 0 if constant else 128
-                            rows.append((*head, slide, "pcc_gene", pcc, n_genes))
-    columns = ["protocol", "space", "target", "predictor", "kind", "seed", "split", "slide"]
-    table = pd.DataFrame(rows, columns=[*columns, "metric", "value", "n"])
     table.insert(0, "cohort", cohort)
     return table
 
@@ -152,7 +119,9 @@ def results() -> dict[str, pd.DataFrame]:
         "cohorts": statistics_of,
         "ingestion": ingestion_of,
         "completion_scores": completion_of,
-        "prediction_scores": prediction_of,
+        "prediction_scores": predicted_of,
+        "comparisons": comparisons_of,
+        "training": training_of,
     }
     return {
         name: pd.concat([make(cohort) for cohort in SPLITS], ignore_index=True)

@@ -78,15 +78,36 @@ def test_prediction_shows_every_target_and_marks_raw_at_the_border(
     figure = prediction_dots(scores, "combat")
     vlo, _ = _shown(figure)
     assert _names(vlo)[0] == "vit_b_delta"
-    assert set(_names(vlo)[4:]) == {"train_mean", "coordinates", "colour_ridge"}
+    controls = {"train_mean", "coordinates", "colour_ridge", "vit_b_shuffled"}
+    assert set(_names(vlo)[5:9]) == controls
+    assert _names(vlo)[9:] == ["floor", "truth_low_rank", "truth_neighbours", "library_size"]
     summary = tables.prediction_summary(scores[scores["space"] == "combat"])
     vlo_raw = summary[(summary["cohort"] == "VLO") & (summary["target"] == "raw")]
     assert {f"{value:.3f}" for value in vlo_raw["mse"]} == set(_texts(vlo))
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == [
         *("trained on raw", "trained on measured", "trained on median", "trained on spackle"),
-        "best control",
+        *("best control", "ceilings"),
     ]
+
+
+def test_ceilings_are_lines_on_the_axis_and_no_target(results: dict[str, pd.DataFrame]) -> None:
+    scores = results["prediction_scores"]
+    vlo, _ = _shown(prediction_dots(scores, "combat"))
+    low, high = vlo.get_xlim()
+    ceilings = (0.452, 0.5, 0.61)
+    assert all(low < value < high for value in ceilings)
+    upright = [tuple(np.atleast_1d(line.get_xdata())) for line in vlo.lines]
+    assert all((value, value) in upright for value in ceilings)
+    assert (0.86, 0.86) not in upright, "library_size reads the slide: no control to beat"
+    without = prediction_dots(scores[scores["target"] != "truth"], "combat")
+    assert [text.get_text() for text in without.legends[0].get_texts()][-1] == "best control"
+
+
+def test_figure_of_controls_and_ceilings_alone(results: dict[str, pd.DataFrame]) -> None:
+    scores = results["prediction_scores"]
+    for kept in (scores["kind"] != "method", scores["target"] == "truth"):
+        assert style.png(prediction_dots(scores[kept], "combat"), dpi=30).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,46 @@ def test_partial_study_names_the_stage(study: Study, results: dict[str, pd.DataF
     assert "Prediction scores: missing for MOB." in text
 
 
+def test_what_failed_and_what_limits_stand_before_the_numbers(page: str) -> None:
+    text = _Page(page).text
+    failed = "Failed: stnet on spackle, VLO: DivergedError: every trial diverged on VLO"
+    assert text.index(failed) < text.index("Does training on completed values help prediction?")
+    section = text[text.index("Prediction no pre-training") :]
+    assert section.startswith(
+        "Prediction no pre-training, small models: no ranking of the published models "
+        "µm per patch pixel: VLO 0.78, MOB 0.78 to 1.43. "
+        "Patches coarser than 1 µm per pixel: MOB (1.43 µm)."
+    )
+    order = ("Fitted to exchanged labels", "Predictor by predictor,", "How predictors were trained")
+    assert [section.index(words) for words in order] == sorted(map(section.index, order))
+
+
+def test_page_is_built_when_every_predictor_failed(
+    study: Study, results: dict[str, pd.DataFrame]
+) -> None:
+    scores, trained = results["prediction_scores"], results["training"]
+    lost = {"training": trained.assign(status="failed", reason="OSError: no weights")}
+    lost["comparisons"] = results["comparisons"].head(0)
+    for left in (scores[scores["kind"] != "method"], scores[scores["target"] == "truth"]):
+        text = _Page(report.render(study, {**results, **lost, "prediction_scores": left}, {})).text
+        assert "Failed: vit_b on raw, VLO: OSError: no weights" in text
+        assert "the best predictor" not in text
+    text = _Page(report.render(study, {**results, **lost, "prediction_scores": left[:0]}, {})).text
+    assert "No predictor succeeded." in text
+
+
+def test_scores_without_comparisons_make_a_page(
+    study: Study, results: dict[str, pd.DataFrame]
+) -> None:
+    plain = {
+        name: table for name, table in results.items() if name not in ("comparisons", "training")
+    }
+    text = _Page(report.render(study, plain, {})).text
+    assert "Best predictor of each target" in text
+    assert "Predictor by predictor" not in text
+    assert "How predictors were trained" not in text
+
+
 def test_wrong_names_and_bytes_are_refused(study: Study, results: dict[str, pd.DataFrame]) -> None:
     with pytest.raises(ContractError, match=r"no table 'cohort' \(did you mean 'cohorts'\?\)"):
         report.render(study, {"cohort": results["cohorts"]}, {})

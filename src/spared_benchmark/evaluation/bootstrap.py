@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from spared_benchmark.errors import InputError
 from spared_benchmark.study import Lattice
+
+LEVEL = 0.95
 
 # Array rows and columns that span one pitch, about: Space Ranger counts hexagonal columns twice,
 # and a diamond's pitch is the diagonal of its grid.
@@ -43,6 +46,63 @@ class Difference:
     n: int
 
 
+@dataclass(frozen=True)
+class Units:
+    """What a bootstrap draws with replacement: blocks within their slide, or subjects.
+
+    Attributes:
+        of_spot: Unit of each spot, numbered from 0 without gaps ``(n_spots,)``.
+        stratum: Stratum of each unit, the slide of a block; each is drawn as often as it has units
+            ``(n_units,)``.
+    """
+
+    of_spot: NDArray[np.int64]
+    stratum: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, units: ArrayLike, strata: ArrayLike) -> Units:
+        """Return the units of spots whose unit and stratum are labelled, each ``(n_spots,)``."""
+        _, first, of_spot = np.unique(np.asarray(units), return_index=True, return_inverse=True)
+        codes = np.unique(np.asarray(strata), return_inverse=True)[1].reshape(-1)
+        return cls(of_spot.reshape(-1).astype(np.int64), codes[first].astype(np.int64))
+
+    @property
+    def count(self) -> int:
+        """Number of units."""
+        return self.stratum.size
+
+    @property
+    def varied(self) -> bool:
+        """Whether draws can differ: some stratum has two units or more."""
+        return bool(np.bincount(self.stratum).max(initial=0) > 1)
+
+    def sums(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return the sum of each unit's rows ``(n_units, n)`` of ``values`` ``(n_spots, n)``."""
+        ones = np.ones(self.of_spot.size)
+        places = (self.of_spot, np.arange(self.of_spot.size))
+        members = sparse.csr_matrix((ones, places), shape=(self.count, self.of_spot.size))
+        summed: NDArray[np.float64] = members @ np.asarray(values, dtype=np.float64)
+        return summed
+
+    def drawn(self, draws: int, seed: int) -> NDArray[np.float64]:
+        """Return how often each unit is drawn in each bootstrap sample ``(draws, n_units)``."""
+        generator = np.random.default_rng(seed)
+        times = np.zeros((draws, self.count))
+        for code in np.unique(self.stratum):
+            own = np.flatnonzero(self.stratum == code)
+            times[:, own] = generator.multinomial(own.size, np.full(own.size, 1 / own.size), draws)
+        return times
+
+
+def interval(
+    samples: NDArray[np.float64], level: float = LEVEL
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends of the percentile interval of ``samples`` ``(draws, …)``, each ``(…)``."""
+    tail = (1 - level) / 2
+    low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
+    return low, high
+
+
 def spatial_blocks(
     array_row: ArrayLike, array_col: ArrayLike, slide: ArrayLike, lattice: Lattice, side: int = 5
 ) -> NDArray[np.int64]:
@@ -68,7 +128,7 @@ def paired_difference(
     *,
     seed: int,
     draws: int = 1000,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Difference:
     """Return the difference of two methods' mean squared errors on the same entries.
 
@@ -93,25 +153,9 @@ def paired_difference(
     target = np.asarray(truth, dtype=np.float64)
     errors = (target - np.asarray(first)) ** 2 - (target - np.asarray(second)) ** 2
     by_spot = np.where(entries, errors, 0.0).sum(axis=1)
-    block_ids, block = np.unique(np.asarray(blocks), return_inverse=True)
-    sums = np.bincount(block, weights=by_spot, minlength=block_ids.size)
-    counts = np.bincount(block, weights=entries.sum(axis=1), minlength=block_ids.size)
-    slide_of_block = np.zeros(block_ids.size, dtype=np.int64)
-    slide_of_block[block] = np.unique(np.asarray(slide), return_inverse=True)[1]
-    times = _drawn(slide_of_block, draws, np.random.default_rng(seed))
-    totals = np.maximum(times @ counts, 1.0)
-    tail = (1 - level) / 2
-    low, high = np.quantile(times @ sums / totals, [tail, 1 - tail])
-    count = int(counts.sum())
-    return Difference(float(sums.sum() / count), float(low), float(high), block_ids.size, count)
-
-
-def _drawn(
-    slide_of_block: NDArray[np.int64], draws: int, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return how often each block is drawn in each bootstrap sample ``(draws, n_blocks)``."""
-    times = np.zeros((draws, slide_of_block.size))
-    for code in np.unique(slide_of_block):
-        own = np.flatnonzero(slide_of_block == code)
-        times[:, own] = generator.multinomial(own.size, np.full(own.size, 1 / own.size), draws)
-    return times
+    units = Units.of(blocks, slide)
+    sums, counts = units.sums(np.stack([by_spot, entries.sum(axis=1)], axis=1)).T
+    times = units.drawn(draws, seed)
+    low, high = interval(times @ sums / np.maximum(times @ counts, 1.0), level)
+    count = int(entries.sum())
+    return Difference(float(sums.sum() / count), float(low), float(high), units.count, count)

@@ -30,6 +30,11 @@ def slides_with_image(cohort: Cohort) -> list[str]:
     return [slide for slide, definition in cohort.slides.items() if definition.image is not None]
 
 
-def patches(configuration: Configuration, slide: str) -> str:
-    """Return the name of the dataset with a slide's patches."""
-    return f"patches-{configuration.study.window}-{slide}"
+def patches(configuration: Configuration, slide: str, window: str | None = None) -> str:
+    """Return the name of the dataset with a slide's patches, of the study's window by default."""
+    return f"patches-{window or configuration.study.window}-{slide}"
+
+
+def features(configuration: Configuration, slide: str, encoder: str) -> str:
+    """Return the name of the dataset with what an encoder makes of a slide's patches."""
+    return f"features-{configuration.encoding(encoder)}-{slide}"

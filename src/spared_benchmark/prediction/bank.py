@@ -17,7 +17,7 @@ from spared_benchmark.prediction.types import BlindSlide, Slide
 Exclusion = Literal["own_slide", "own_neighbourhood", "none"]
 Metric = Literal["euclidean", "manhattan", "cosine"]
 # Distances held at once, as entries of a matrix.
-_ENTRIES = 1 << 24
+_ENTRIES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -110,14 +110,14 @@ class Bank:
         Args:
             slide: Whose spots ask.
             queries: What they are compared by ``(n_spots, d)``.
-            k: How many, nearest first; ties go to the earlier row.
+            k: How many, nearest first.
             metric: Of the distance; ``cosine`` is one minus the cosine.
 
         Raises:
             ContractError: When the exclusion leaves a spot fewer than ``k`` rows.
         """
         prepared_keys = _prepared(self.keys, metric)
-        prepared = _prepared(np.asarray(queries, dtype=np.float32), metric)
+        prepared = _prepared(np.asarray(queries), metric)
         rows, distances = [], []
         chunk = max(1, _ENTRIES // max(len(self.keys), 1))
         for start in range(0, len(prepared), chunk):
@@ -125,10 +125,10 @@ class Bank:
             distance = _distance(prepared[start:stop], prepared_keys, metric)
             distance[torch.from_numpy(self._excluded(slide, start, stop))] = torch.inf
             self._check_enough(slide, distance, k)
-            ordered = torch.sort(distance, dim=1, stable=True)
-            rows.append(ordered.indices[:, :k].numpy())
-            distances.append(ordered.values[:, :k].numpy())
-        return np.concatenate(rows), np.concatenate(distances)
+            found = torch.topk(distance, k, largest=False)
+            rows.append(found.indices.numpy())
+            distances.append(_exact(prepared[start:stop], prepared_keys[found.indices], metric))
+        return _ordered(np.concatenate(rows), np.concatenate(distances))
 
     def _excluded(self, slide: BlindSlide, start: int, stop: int) -> NDArray[np.bool_]:
         """Return which bank rows the spots ``start`` to ``stop`` may not find."""
@@ -175,14 +175,37 @@ def _within(neighbours: NDArray[np.int32], start: int, stop: int, hops: int) -> 
     return inside
 
 
-def _prepared(values: NDArray[np.float32], metric: Metric) -> torch.Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(values))
+def _prepared(values: NDArray[np.floating[Any]], metric: Metric) -> torch.Tensor:
+    tensor = torch.from_numpy(np.asarray(values, dtype=np.float64))
     return torch.nn.functional.normalize(tensor, dim=1) if metric == "cosine" else tensor
 
 
 def _distance(queries: torch.Tensor, keys: torch.Tensor, metric: Metric) -> torch.Tensor:
+    """Return what orders the keys ``(n_queries, n_keys)``."""
     if metric == "cosine":
         return 1 - queries @ keys.T
-    # The shortcut by a matrix product would lose equal vectors among rounding errors.
-    exact = "donot_use_mm_for_euclid_dist"
-    return torch.cdist(queries, keys, p=2 if metric == "euclidean" else 1, compute_mode=exact)
+    if metric == "manhattan":
+        return torch.cdist(queries, keys, p=1)
+    # By one matrix product, about the keys' mean so that few digits are lost.
+    centre = keys.mean(dim=0)
+    queries, keys = queries - centre, keys - centre
+    squares = queries.square().sum(1, keepdim=True) + keys.square().sum(1)
+    return torch.addmm(squares, queries, keys.T, alpha=-2)
+
+
+def _exact(queries: torch.Tensor, found: torch.Tensor, metric: Metric) -> NDArray[np.float32]:
+    """Return the distances of the keys that were found ``(n_queries, k, d)``."""
+    if metric == "cosine":
+        distance = 1 - (queries[:, None] * found).sum(2)
+    else:
+        distance = (found - queries[:, None]).norm(p=2 if metric == "euclidean" else 1, dim=2)
+    nearest: NDArray[np.float32] = distance.float().numpy()
+    return nearest
+
+
+def _ordered(
+    rows: NDArray[np.int64], distances: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return both by distance, equal ones by row."""
+    order = np.lexsort((rows, distances))
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(distances, order, 1)

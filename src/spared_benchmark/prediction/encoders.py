@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -12,17 +14,21 @@ from torch import Tensor, nn
 
 from spared_benchmark.atomic import digest_of, file_digest
 from spared_benchmark.prediction.image_networks import build
-from spared_benchmark.prediction.images import normalised, resized
-from spared_benchmark.prediction.types import Patches
+from spared_benchmark.prediction.images import normalised, sub_tiles
 from spared_benchmark.study import EncoderSettings
+from spared_benchmark.training.precision import product_type
 from spared_benchmark.training.seeds import isolated
 
 if TYPE_CHECKING:
     from spared_benchmark.tissue.patches import PatchStore
 
-_BATCH = 64
+_IMAGES_AT_ONCE = 64
+_IMAGES_AT_ONCE_ON_GPU = 256
+_SECONDS_BETWEEN_REPORTS = 30.0
 # Raised when the same settings give other features.
-_VERSION = 1
+_VERSION = 2
+
+_log = logging.getLogger(__name__)
 
 
 class PatchEncoder(nn.Module):
@@ -33,11 +39,12 @@ class PatchEncoder(nn.Module):
     weights come from the predictor's seed.
 
     Args:
-        settings: ``network`` is a timm name (``hf-hub:`` names are timm names),
-            ``torchvision:<name>`` or ``random_conv``; ``weights`` is ``none`` (random),
-            ``pretrained`` or a safetensors file.
+        settings: Which network with which weights; see `EncoderSettings`.
         device: Where it runs; where torch makes tensors by default when not given.
         trainable: Whether it is fine-tuned.
+
+    Attributes:
+        side: Of the images that it takes, pixels.
     """
 
     def __init__(
@@ -47,7 +54,8 @@ class PatchEncoder(nn.Module):
         self.settings, self.trainable = settings, trainable
         with nullcontext() if trainable else isolated(settings.seed, "encoder"):
             built = build(settings)
-        self.network, self.mean, self.std = built.network, built.mean, built.std
+        self.network, self.side = built.network, built.side
+        self.mean, self.std = built.mean, built.std
         if device is not None:
             self.to(device)
         if not trainable:
@@ -72,8 +80,15 @@ class PatchEncoder(nn.Module):
         return features
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Return the features of patches as numbers, float32 ``(n, d)``."""
-        with torch.inference_mode():
+        """Return the features of patches as numbers, float32 ``(n, d)``.
+
+        On a GPU that multiplies bfloat16 natively, products are computed in it.
+        """
+        narrow = pixels.is_cuda and product_type("auto", pixels.device) is torch.bfloat16
+        with (
+            torch.inference_mode(),
+            torch.autocast(pixels.device.type, torch.bfloat16, enabled=narrow),
+        ):
             features: Tensor = self(pixels)
         return features.float()
 
@@ -81,20 +96,30 @@ class PatchEncoder(nn.Module):
 def encode(
     patches: PatchStore, settings: EncoderSettings, device: str | None = None
 ) -> NDArray[np.float32]:
-    """Return the features of every stored patch, float32 ``(n_spots, d)``.
+    """Return the features of every stored patch, or of its sub-tiles where settings ask for them.
+
+    Only some patches are in memory at a time.
 
     Args:
-        patches: Of a slide.
+        patches: Of a slide, of the window that the settings name.
         settings: Of the encoder.
         device: The first CUDA device where there is one, else the CPU, when not given.
+
+    Returns:
+        float32 ``(n_spots, d)``; ``(n_spots, tiles * tiles, d)`` with more than one tile.
     """
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     encoder = PatchEncoder(settings, chosen)
-    stored = Patches(patches.array, np.arange(len(patches.array)))
-    pixels = resized(stored, len(patches.array), settings.image_size, chosen)
-    parts = [
-        encoder.encode(pixels[start : start + _BATCH].permute(0, 3, 1, 2)).cpu()
-        for start in range(0, len(pixels), _BATCH)
-    ]
-    features: NDArray[np.float32] = torch.cat(parts).numpy()
-    return features
+    n_spots, n_tiles = len(patches.array), settings.tiles**2
+    images_at_once = _IMAGES_AT_ONCE_ON_GPU if chosen.startswith("cuda") else _IMAGES_AT_ONCE
+    at_once = max(1, images_at_once // n_tiles)
+    parts, told = [], time.monotonic()
+    for start in range(0, n_spots, at_once):
+        stored = torch.from_numpy(np.ascontiguousarray(patches.array[start : start + at_once]))
+        images = sub_tiles(stored.to(chosen), encoder.side, settings.tiles)
+        parts.append(encoder.encode(images).cpu().numpy())
+        if time.monotonic() - told > _SECONDS_BETWEEN_REPORTS:
+            told = time.monotonic()
+            _log.info("%s: %d of %d spots", settings.network, start + len(stored), n_spots)
+    features: NDArray[np.float32] = np.concatenate(parts)
+    return features.reshape(n_spots, n_tiles, -1) if n_tiles > 1 else features

@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from spared_benchmark.prediction.encoder_zoo import IMAGENET_MEAN, IMAGENET_STD
 from spared_benchmark.prediction.types import Patches
 
-# Channel means and deviations of ImageNet, on the scale 0 to 1.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _CHUNK_PIXELS = 1 << 24
 
 
@@ -36,19 +34,46 @@ def _resize(stored: Tensor, side: int) -> Tensor:
     return scaled.round().clamp(0, 255).byte().permute(0, 2, 3, 1)
 
 
+def sub_tiles(stored: Tensor, side: int, n: int) -> Tensor:
+    """Return each patch cut into ``n`` by ``n`` sub-tiles, row by row; 1 is the patch itself.
+
+    The patch is resized as a whole, so nothing is lost where its pixels do not divide by ``n``.
+
+    Args:
+        stored: uint8 ``(n_patches, stored_side, stored_side, 3)``.
+        side: Of a sub-tile, pixels.
+        n: Sub-tiles along each side.
+
+    Returns:
+        uint8 ``(n_patches * n * n, 3, side, side)``, those of one patch together.
+    """
+    whole = _resize(stored, n * side).reshape(len(stored), n, side, n, side, 3)
+    return whole.permute(0, 1, 3, 5, 2, 4).reshape(-1, 3, side, side)
+
+
 def dihedral(pixels: Tensor, view: Tensor) -> Tensor:
     """Return each patch in one of its eight symmetric views.
 
     Args:
         pixels: ``(n, 3, side, side)``.
-        view: 0 to 7 for each patch, ``(n,)``; 0 is the patch itself. A uniform draw is the
-            distribution of independent horizontal flip, vertical flip and quarter turn, each
-            with probability one half.
+        view: 0 to 7 for each patch ``(n,)``, or one for all ``(1,)``, on the CPU; 0 is the patch
+            itself. A uniform draw is the distribution of independent horizontal flip, vertical
+            flip and quarter turn, each with probability one half.
     """
-    across, down, swapped = (((view >> bit) & 1).bool()[:, None, None, None] for bit in range(3))
-    pixels = torch.where(across, pixels.flip(-1), pixels)
-    pixels = torch.where(down, pixels.flip(-2), pixels)
-    return torch.where(swapped, pixels.transpose(-1, -2), pixels)
+    if len(view) == 1:
+        return _turned(pixels, int(view))
+    # View by view, because choosing between turned copies of everything moves eight times as much.
+    turned = torch.empty_like(pixels, memory_format=torch.contiguous_format)
+    for number in range(8):
+        rows = torch.nonzero(view == number).flatten().to(pixels.device)
+        turned[rows] = _turned(pixels[rows], number)
+    return turned
+
+
+def _turned(pixels: Tensor, view: int) -> Tensor:
+    flipped = [axis for bit, axis in ((0, -1), (1, -2)) if view >> bit & 1]
+    pixels = pixels.flip(flipped) if flipped else pixels
+    return pixels.transpose(-1, -2) if view & 4 else pixels
 
 
 def normalised(
@@ -59,4 +84,5 @@ def normalised(
     """Return uint8 pixels ``(n, 3, side, side)`` as float32 with ``mean`` and ``std`` removed."""
     shift = torch.tensor(mean, device=pixels.device)[:, None, None]
     scale = torch.tensor(std, device=pixels.device)[:, None, None]
-    return (pixels.float() / 255 - shift) / scale
+    # In place: each copy of a batch costs as much as the arithmetic.
+    return pixels.float().mul_(1 / (255 * scale)).sub_(shift / scale)

@@ -70,7 +70,7 @@ def _width(encoder: PatchEncoder) -> int:
     if isinstance(named, int):
         return named
     own = next(encoder.parameters())
-    side, training = encoder.settings.image_size, encoder.training
+    side, training = encoder.side, encoder.training
     with torch.no_grad():
         image = torch.zeros(1, 3, side, side, dtype=torch.uint8, device=own.device)
         width = encoder.eval()(image).shape[1]

@@ -32,10 +32,12 @@ class RandomConv(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features of normalised ``images`` ``(n, 3, side, side)``."""
-        pooled = [_pooled(images)]
-        for scale, convolution in zip(_SCALES, self.filters, strict=True):
-            scaled = avg_pool2d(images, scale) if scale > 1 else images
-            pooled.append(_pooled(torch.relu(convolution(scaled))))
+        # Deviations of nearly constant maps would be lost in a narrower type.
+        with torch.autocast(images.device.type, enabled=False):
+            pooled = [_pooled(images)]
+            for scale, convolution in zip(_SCALES, self.filters, strict=True):
+                scaled = avg_pool2d(images, scale) if scale > 1 else images
+                pooled.append(_pooled(torch.relu(convolution(scaled))))
         return torch.cat(pooled, dim=1)
 
 

@@ -122,7 +122,7 @@ def _augmented(batch: NodeBatch, resident: Resident, generator: torch.Generator)
     if how == "none" or batch.pixels is None:
         return batch
     n_views = len(batch.spot) if how == "each" else 1
-    view = torch.randint(8, (n_views,), generator=generator).to(batch.pixels.device)
+    view = torch.randint(8, (n_views,), generator=generator)
     return replace(batch, pixels=dihedral(batch.pixels, view))
 
 

@@ -1,4 +1,4 @@
-"""Scores of predictions, from the files alone: the one place where test labels are read."""
+"""Scores of predictions on disk: test labels are read here and in `comparisons` alone."""
 
 from __future__ import annotations
 

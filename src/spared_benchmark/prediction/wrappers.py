@@ -150,7 +150,7 @@ class EightViews(Wrapper):
         pixels = batch.images()
         total: Tensor | None = None
         for view in range(_VIEWS):
-            turned = dihedral(pixels, torch.full((1,), view, device=pixels.device))
+            turned = dihedral(pixels, torch.tensor([view]))
             value = self.within.predict(replace(batch, pixels=turned))
             total = value if total is None else total + value
         assert total is not None  # noqa: S101 - there are eight views

@@ -9,7 +9,6 @@ import pandas as pd
 
 from spared_benchmark.reporting.numbers import (
     DASH,
-    MINUS,
     PLUS_MINUS,
     decimal,
     defined,
@@ -39,11 +38,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """One column's head."""
+    """One column's head; the cells of one that ``wraps`` may take two lines."""
 
     label: str
     title: str = ""
     numeric: bool = True
+    wraps: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ CORRELATION = Column("PCC by gene", "Pearson's correlation per gene within slide
 ENTRIES = Column("n\N{NO-BREAK SPACE}entries", "Entries that were scored")
 GENES = Column("n\N{NO-BREAK SPACE}genes", "Genes whose PCC is defined, summed over slides")
 UNRANKED = "Controls and ceilings, not ranked"
+CONTROLS = "Controls, not ranked"
 
 
 def completion_grid(summary: pd.DataFrame, caption: str) -> Grid:
@@ -91,72 +92,14 @@ def completion_grid(summary: pd.DataFrame, caption: str) -> Grid:
     def cells(row: pd.Series) -> tuple[Cell, ...]:
         return (
             Cell(str(row["completer"]), str(row["completer"])),
-            *_metrics(row, "assay"),
-            _number(row["pcc_net"], None, "Not in the tables, or undefined for every gene"),
+            *metric_cells(row, "assay"),
+            number_cell(row["pcc_net"], None, "Not in the tables, or undefined for every gene"),
             _share(row),
-            *_sizes(row, "assays"),
+            *size_cells(row, "assays"),
             _seconds(row["seconds"]),
         )
 
     return Grid(caption, columns, grouped(summary, cells))
-
-
-def prediction_grid(summary: pd.DataFrame, caption: str) -> Grid:
-    """Return one cohort's predictors by target; ``summary`` holds one space."""
-    columns = (
-        Column("Predictor", numeric=False),
-        Column("trained on", "The target", numeric=False),
-        ERROR,
-        CORRELATION,
-        ENTRIES,
-        GENES,
-        Column("seeds", "Trainings from other random starts; ± is their standard deviation"),
-    )
-
-    def cells(row: pd.Series) -> tuple[Cell, ...]:
-        return (
-            Cell(str(row["predictor"]), str(row["predictor"])),
-            Cell(str(row["target"]), str(row["target"])),
-            *_metrics(row, "seed"),
-            *_sizes(row, "seeds"),
-        )
-
-    return Grid(caption, columns, grouped(summary, cells))
-
-
-def target_grid(best: pd.DataFrame, caption: str) -> Grid:
-    """Return the best method of each cohort and target beside the best control."""
-    columns = (
-        Column("Cohort", numeric=False),
-        Column("trained on", "The target", numeric=False),
-        Column("best predictor", "Lowest MSE on the reported split", numeric=False),
-        ERROR,
-        CORRELATION,
-        Column("MSE against measured", "Relative to the best method trained on measured entries"),
-        Column("best control's MSE", "Lowest among the controls of the same target"),
-    )
-    winners = set(best.groupby("cohort")["mse"].idxmin()) if len(best) else set()
-    groups = []
-    measured = best[best["role"] == "measured"].set_index("cohort")["mse"]
-    for cohort, rows in best.groupby("cohort", sort=False):
-        cells = tuple(
-            (
-                Cell(str(cohort), str(cohort)),
-                Cell(str(row["target"]), str(row["target"])),
-                Cell(str(row["predictor"]), str(row["predictor"])),
-                Cell(
-                    spread(row["mse"], row["mse_sd"]),
-                    row["mse"],
-                    best=index in winners,
-                ),
-                _number(row["pcc_gene"], row["pcc_gene_sd"], CONSTANT),
-                _against(row, measured.get(str(cohort))),
-                _number(row["control_mse"], None, "No control was run for this target"),
-            )
-            for index, row in rows.iterrows()
-        )
-        groups.append(Group("", cells))
-    return Grid(caption, columns, tuple(groups))
 
 
 def cohort_grid(wide: pd.DataFrame, titles: dict[str, str], caption: str) -> Grid:
@@ -216,7 +159,7 @@ def slide_grid(ingestion: pd.DataFrame, caption: str) -> Grid:
             ),
             *(_count(row[name]) for name in ("spots", "genes", "median_counts")),
             Cell(str(row["image"]), str(row["image"])),
-            _number(row["um_per_patch_px"], None, "No image, or no scale in the source", 2),
+            number_cell(row["um_per_patch_px"], None, "No image, or no scale in the source", 2),
         )
         for _, row in ingestion.iterrows()
     )
@@ -224,24 +167,27 @@ def slide_grid(ingestion: pd.DataFrame, caption: str) -> Grid:
 
 
 def grouped(
-    summary: pd.DataFrame, cells: Callable[[pd.Series], tuple[Cell, ...]]
+    summary: pd.DataFrame,
+    cells: Callable[[pd.Series], tuple[Cell, ...]],
+    unranked: str = UNRANKED,
 ) -> tuple[Group, ...]:
     """Return a row of ``cells`` for each row of a summary, what is not ranked below the methods."""
     ranked = summary["kind"] == "method"
     groups = []
-    for label, rows, aside in (("", summary[ranked], False), (UNRANKED, summary[~ranked], True)):
+    for label, rows, aside in (("", summary[ranked], False), (unranked, summary[~ranked], True)):
         if len(rows):
             made = tuple(cells(row) for _, row in rows.iterrows())
             groups.append(Group(label, made, aside))
     return tuple(groups)
 
 
-def _metrics(row: pd.Series, run: str) -> tuple[Cell, Cell]:
+def metric_cells(row: pd.Series, run: str) -> tuple[Cell, Cell]:
+    """Return error and correlation of a summary's row; ``run`` is an assay or a seed."""
     title = "" if defined(row["mse_sd"]) else f"One {run}: no spread is known"
     error = Cell(
         spread(row["mse"], row["mse_sd"]), _sortable(row["mse"]), title, bool(row["best_mse"])
     )
-    correlation = _number(row["pcc_gene"], row["pcc_gene_sd"], _why(row))
+    correlation = number_cell(row["pcc_gene"], row["pcc_gene_sd"], _why(row))
     return error, Cell(correlation.text, correlation.sort, correlation.title, bool(row["best_pcc"]))
 
 
@@ -261,29 +207,23 @@ def _share(row: pd.Series) -> Cell:
     return Cell(text, row["share"])
 
 
-def _sizes(row: pd.Series, runs: str) -> tuple[Cell, Cell, Cell]:
+def size_cells(row: pd.Series, runs: str) -> tuple[Cell, Cell, Cell]:
+    """Return a summary's entries, genes and ``runs``."""
     return _count(row["n_entries"]), _count(row["n_genes"]), _count(row[runs])
 
 
 def _seconds(value: float) -> Cell:
-    return _number(value, None, "Not timed", 1 if defined(value) and value < 10 else 0)
-
-
-def _against(row: pd.Series, measured: float | None) -> Cell:
-    if row["role"] == "measured" or measured is None:
-        return Cell(DASH, "", "The reference" if measured is not None else "measured was not run")
-    change = float(row["mse"] / measured - 1)
-    text = percent(abs(change), 1 if abs(change) < 1 else 0)
-    return Cell(f"{MINUS if change < 0 else '+'}{text}", change)
+    return number_cell(value, None, "Not timed", 1 if defined(value) and value < 10 else 0)
 
 
 def _count(value: float | None) -> Cell:
     return Cell(whole(value), _sortable(value), "" if defined(value) else UNKNOWN)
 
 
-def _number(
+def number_cell(
     value: float | None, deviation: float | None, why: str, places: int | None = None
 ) -> Cell:
+    """Return a number with its deviation where known, or a dash that says ``why``."""
     text = spread(value, deviation) if places is None else decimal(value, places)
     return Cell(text, _sortable(value), "" if defined(value) else why)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from spared_benchmark.reporting import tables
+from spared_benchmark.reporting import effects, tables
 from spared_benchmark.reporting.numbers import MINUS, decimal, defined, percent, spread
 
 SAME = 0.005  # relative differences below half a per cent are told as "about the same"
@@ -24,7 +24,10 @@ class Finding:
 
 
 def findings(
-    cohorts: Sequence[str], completion: pd.DataFrame, prediction: pd.DataFrame
+    cohorts: Sequence[str],
+    completion: pd.DataFrame,
+    prediction: pd.DataFrame,
+    comparisons: pd.DataFrame | None = None,
 ) -> list[Finding]:
     """Return what the scores say about each cohort that has any.
 
@@ -32,7 +35,9 @@ def findings(
         cohorts: Codes in the order of the study.
         completion: `tables.completion_summary` of one space, regime and fraction.
         prediction: `tables.prediction_summary` of one space.
+        comparisons: Paired differences of that space, where they were made.
     """
+    compared = pd.DataFrame() if comparisons is None else comparisons
     told = []
     for cohort in cohorts:
         completed, predicted = _of(completion, cohort), _of(prediction, cohort)
@@ -40,7 +45,14 @@ def findings(
             cohort,
             completion_sentence(completed),
             prediction_sentence(predicted),
-            effect_sentence(predicted),
+            " ".join(
+                part
+                for part in (
+                    effect_sentence(predicted),
+                    effects.tally(predicted, _of(compared, cohort)),
+                )
+                if part
+            ),
         )
         if finding.completion or finding.prediction or finding.effect:
             told.append(finding)
@@ -109,7 +121,7 @@ def completion_sentence(summary: pd.DataFrame) -> str:
 
 def prediction_sentence(summary: pd.DataFrame) -> str:
     """Return the best predictor of one cohort against the best control."""
-    best, control = tables.best_of(summary), tables.best_of(summary, ("control",))
+    best, control = tables.best_of(summary), tables.best_of(tables.rivals(summary), ("control",))
     if best is None:
         return ""
     text = (

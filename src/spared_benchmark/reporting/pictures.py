@@ -17,7 +17,8 @@ CAPTIONS = {
     "expected to go. Arrowheads: beyond the axis, with the number. Of many completers the best "
     "eight, the paper's and the means to beat; the next figure has all.",
     "prediction": "Error on measured entries, by what a predictor was trained on. Hollow: "
-    "controls; dashed: the best of them. Bars: standard deviation over seeds. Arrowheads: beyond "
+    "controls; dashed: the best of them; green lines: ceilings, made from true values as the grey "
+    "rows beside them are. Bars: standard deviation over seeds. Arrowheads: beyond "
     "the axis, with the number.",
     "maps": "Genes on the tissue, one scale per row. Grey: no count was measured.",
     "overlay": "",

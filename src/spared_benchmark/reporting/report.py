@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 
 import pandas as pd
@@ -16,12 +15,14 @@ from spared_benchmark.reporting import (
     grid,
     headline,
     pictures,
+    predicting,
     regimes,
     schemas,
     tables,
     truth,
     warnings,
 )
+from spared_benchmark.reporting.blocks import SPACES, Block, of_space, split_words, with_values
 from spared_benchmark.reporting.grid import Grid
 from spared_benchmark.study import Cohort, ReportSettings, Study
 
@@ -30,17 +31,6 @@ STAGES = {
     schemas.COMPLETION.name: "Completion scores",
     schemas.PREDICTION.name: "Prediction scores",
 }
-SPACES = {"log_tpm": "log2(TPM+1)", "combat": "batch-corrected log2(TPM+1)"}
-
-
-@dataclass(frozen=True)
-class Block:
-    """Tables of one space, regime and fraction; folded unless it is the one to read first."""
-
-    title: str
-    note: str
-    grids: tuple[Grid, ...]
-    folded: bool
 
 
 def render(
@@ -81,7 +71,8 @@ def render(
     further = [*_truth_blocks(checked[schemas.COMPLETION.name]), *_claims_block(completion)]
     blocks = completion_blocks(completion, further)
     leading = _leading_completion(completion)
-    shown = _rows(prediction, space=first_space)
+    shown = with_values(prediction, space=first_space)
+    compared = with_values(checked[schemas.COMPARISONS.name], space=first_space)
     page = _environment().from_string(_part("report.html"))
     return page.render(
         settings=settings or ReportSettings(),
@@ -91,8 +82,7 @@ def render(
         absent=warnings.absent(study, checked, STAGES),
         opening=headline.opening(shown),
         completion_space=_first(completion, "log_tpm"),
-        prediction_space=first_space,
-        findings=headline.findings(study.cohorts, leading, shown),
+        findings=headline.findings(study.cohorts, leading, shown, compared),
         score_warnings=warnings.score_warnings(study, completion, prediction),
         data_warnings=[
             *warnings.split_warnings(checked[schemas.SHARED.name]),
@@ -100,8 +90,7 @@ def render(
         ],
         cohort_grids=_cohort_grids(wide, checked[schemas.INGESTION.name], cohorts or {}),
         completion_blocks=blocks,
-        target_grid=_target_grid(shown, first_space),
-        prediction_blocks=prediction_blocks(prediction, first_space),
+        **predicting.section(first_space, prediction, checked),
         images=pictures.by_section(figures),
         stages=pictures.by_cohort(figures),
         provenance=_provenance(study, checked, provenance or {}),
@@ -124,7 +113,7 @@ def completion_blocks(summary: pd.DataFrame, further: Sequence[Block] = ()) -> l
     blocks = []
     for (space, regime, fraction), rows in summary.groupby(keys, sort=False):
         hidden = regimes.drawing_words(str(regime), float(str(fraction)))
-        title = f"{hidden} hidden, {SPACES.get(str(space), space)}"
+        title = f"{hidden} hidden, {of_space(str(space))}"
         note = (
             "The paper's way: entries are hidden in the finished batch-corrected layer, missing "
             "ones hold medians. For comparison with printed numbers only."
@@ -132,28 +121,13 @@ def completion_blocks(summary: pd.DataFrame, further: Sequence[Block] = ()) -> l
             else ""
         )
         grids = tuple(
-            grid.completion_grid(own, f"{code}: {_split(own)}")
+            grid.completion_grid(own, f"{code}: {split_words(own)}")
             for code, own in rows.groupby("cohort", sort=False)
         )
         blocks.append(Block(title, note, grids, (space, regime, fraction) != first))
     blocks.sort(key=lambda block: block.folded)
     regime_block = _regime_block(summary, str(leading["space"]))
     return [*blocks[:1], *regime_block, *further, *blocks[1:]]
-
-
-def prediction_blocks(summary: pd.DataFrame, first: str) -> list[Block]:
-    """Return the prediction tables, the protocol's own space first and unfolded."""
-    if summary.empty:
-        return []
-    blocks = []
-    for space, rows in summary.groupby("space", sort=False):
-        note = "" if space == first else "The same predictions, mapped; nothing was trained again."
-        grids = tuple(
-            grid.prediction_grid(own, f"{code}: {_split(own)}")
-            for code, own in rows.groupby("cohort", sort=False)
-        )
-        blocks.append(Block(SPACES.get(str(space), str(space)), note, grids, space != first))
-    return sorted(blocks, key=lambda block: block.folded)
 
 
 def _checked(results: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -172,15 +146,15 @@ def _checked(results: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 
 def _regime_block(summary: pd.DataFrame, space: str) -> list[Block]:
-    rows = _rows(summary, space=space)
+    rows = with_values(summary, space=space)
     if regimes.drawings_of(rows) < 2:
         return []
     grids = tuple(
-        regimes.regime_grid(own, f"{code}: {_split(own)}")
+        regimes.regime_grid(own, f"{code}: {split_words(own)}")
         for code, own in rows.groupby("cohort", sort=False)
     )
     note = "MSE; columns hide other entries, so they are not comparable with one another."
-    return [Block(f"Every way of hiding, {SPACES.get(space, space)}", note, grids, folded=False)]
+    return [Block(f"Every way of hiding, {of_space(space)}", note, grids, folded=False)]
 
 
 def _truth_blocks(scores: pd.DataFrame) -> list[Block]:
@@ -190,7 +164,7 @@ def _truth_blocks(scores: pd.DataFrame) -> list[Block]:
     first = summary.iloc[0]
     hidden = regimes.drawing_words(str(first["regime"]), float(first["hidden_fraction"]))
     grids = tuple(
-        truth.truth_grid(own, f"{code}: {_split(own)}")
+        truth.truth_grid(own, f"{code}: {split_words(own)}")
         for code, own in summary.groupby("cohort", sort=False)
     )
     title = f"Against the true expression: {hidden} hidden, {SPACES[str(first['space'])]}"
@@ -216,29 +190,13 @@ def _cohort_grids(
     return grids
 
 
-def _target_grid(summary: pd.DataFrame, space: str) -> Grid | None:
-    best = tables.target_summary(summary)
-    caption = f"Does completion help prediction? Best predictor of each target, {SPACES[space]}"
-    return grid.target_grid(best, caption) if len(best) else None
-
-
 def _leading_completion(summary: pd.DataFrame) -> pd.DataFrame:
-    return tables.headline(_rows(summary, space=_first(summary, "log_tpm")))
+    return tables.headline(with_values(summary, space=_first(summary, "log_tpm")))
 
 
 def _first(summary: pd.DataFrame, preferred: str) -> str:
     spaces = list(summary["space"].unique()) if len(summary) else []
     return preferred if preferred in spaces or not spaces else str(spaces[0])
-
-
-def _rows(summary: pd.DataFrame, **values: str) -> pd.DataFrame:
-    for column, value in values.items():
-        summary = summary[summary[column] == value] if len(summary) else summary
-    return summary
-
-
-def _split(rows: pd.DataFrame) -> str:
-    return "validation score, no test slide" if bool(rows["validation"].any()) else "test slides"
 
 
 def _provenance(

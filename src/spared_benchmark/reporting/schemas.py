@@ -11,7 +11,12 @@ from spared_benchmark.errors import ContractError, nearest
 
 KINDS = ("method", "control", "ceiling")
 SPLITS = ("train", "val", "test", "")  # empty: not of one split, such as seconds
-NUMBERS = ("value", "n", "assay", "seed", "hidden_fraction", "spots", "um_per_patch_px")
+NUMBERS = (
+    *("value", "n", "assay", "seed", "hidden_fraction", "spots", "um_per_patch_px"),
+    *("low", "high", "units", "parameters_trainable", "parameters_total", "trials", "diverged"),
+    *("micro_batches", "seconds", "spot_views", "seconds_per_1000_views", "peak_memory_mb"),
+    "val_mse",
+)
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,33 @@ GENES = Schema(
     ),
     optional=("n", "symbol"),
 )
+COMPARISONS = Schema(
+    "comparisons",
+    (
+        *("cohort", "protocol", "space", "split", "comparison", "predictor", "target", "against"),
+        *("metric", "value", "low", "high", "over", "units", "n"),
+    ),
+    (
+        *("cohort", "protocol", "space", "split", "comparison", "predictor", "target", "against"),
+        *("metric", "over"),
+    ),
+)
+TRAINING = Schema(
+    "training",
+    (
+        *("cohort", "target", "method", "role", "size", "weights", "version", "status", "reason"),
+        *("parameters_trainable", "parameters_total", "learning_rate", "best_step", "trials"),
+        *("diverged", "micro_batches", "seconds", "spot_views", "seconds_per_1000_views"),
+        *("peak_memory_mb", "val_mse"),
+    ),
+    ("cohort", "target", "method"),
+)
 SCHEMAS: Mapping[str, Schema] = {
-    schema.name: schema for schema in (COHORTS, INGESTION, SHARED, COMPLETION, PREDICTION, GENES)
+    schema.name: schema
+    for schema in (
+        *(COHORTS, INGESTION, SHARED, COMPLETION, PREDICTION, GENES, COMPARISONS),
+        TRAINING,
+    )
 }
 
 

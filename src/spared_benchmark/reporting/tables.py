@@ -14,6 +14,8 @@ from spared_benchmark.study import HEADLINE
 CORRELATIONS = ("pcc_gene", "pcc_net")
 BASELINE = "slide_gene_mean"
 FLOOR = "floor"
+TRUTH = "truth"  # the target of what is made from true values: no predictor was trained on it
+SHUFFLED = "_shuffled"  # ends the name of what was fitted to exchanged labels
 COMPLETION_GROUP = ["cohort", "protocol", "space", "regime", "hidden_fraction"]
 PREDICTION_GROUP = ["cohort", "protocol", "space"]
 
@@ -114,19 +116,34 @@ def target_summary(summary: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per cohort, space and target: the method of lowest MSE, ``role`` (``raw``,
-        ``measured`` or ``completed``) and ``control_mse``, the lowest of the target's controls.
+        ``measured`` or ``completed``) and ``control_mse``, the lowest of the target's `rivals`.
     """
     keys = [*PREDICTION_GROUP, "target"]
     if summary.empty:
         return summary.assign(role=[], control_mse=[])
     known = summary[summary["mse"].notna()]
-    methods = known[known["kind"] == "method"]
+    methods = known[(known["kind"] == "method") & (known["target"] != TRUTH)]
     best = methods.loc[methods.groupby(keys, sort=False)["mse"].idxmin()].copy()
     best["role"] = best["target"].where(best["target"].isin(["raw", "measured"]), "completed")
-    controls = known[known["kind"] == "control"].groupby(keys)["mse"].min().rename("control_mse")
+    controls = rivals(known).groupby(keys)["mse"].min().rename("control_mse")
     best = best.merge(controls, how="left", left_on=keys, right_index=True)
     rank = best["role"].map({"raw": 0, "measured": 1, "completed": 2})
     return best.assign(rank=rank).sort_values(["rank", "mse"]).drop(columns="rank")
+
+
+def rivals(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the controls that a predictor of images is to beat.
+
+    They do not read the slide that is predicted (as ``library_size`` does) and were not fitted to
+    exchanged labels, which only tell whether something leaks.
+
+    Args:
+        summary: What `prediction_summary` returns, or some of its rows.
+    """
+    if summary.empty:
+        return summary
+    exchanged = summary["predictor"].astype(str).str.contains(SHUFFLED, regex=False)
+    return summary[(summary["kind"] == "control") & (summary["target"] != TRUTH) & ~exchanged]
 
 
 def cohort_statistics(cohorts: pd.DataFrame) -> pd.DataFrame:

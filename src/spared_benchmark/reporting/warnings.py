@@ -79,6 +79,23 @@ def score_warnings(study: Study, completion: pd.DataFrame, prediction: pd.DataFr
     return notes
 
 
+def resolutions(ingestion: pd.DataFrame) -> list[str]:
+    """Return how many µm a patch pixel covers in each cohort, and which cover too much.
+
+    Args:
+        ingestion: One row per slide; those without an image do not count.
+    """
+    if ingestion.empty:
+        return []
+    scales = pd.to_numeric(ingestion["um_per_patch_px"], errors="coerce").dropna()
+    told = []
+    for code, own in scales.groupby(ingestion["cohort"], sort=False):
+        ends = dict.fromkeys(decimal(float(value), 2) for value in (own.min(), own.max()))
+        told.append(f"{code} {' to '.join(ends)}")
+    listed = [f"µm per patch pixel: {_listed(told)}."] if told else []
+    return [*listed, *_coarse(ingestion)]
+
+
 def absent(
     study: Study, tables: Mapping[str, pd.DataFrame], stages: Mapping[str, str]
 ) -> list[str]:

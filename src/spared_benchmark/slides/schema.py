@@ -223,7 +223,7 @@ def _check_positions(positions: Any, name: str, key: str) -> None:
 
 
 def _check_layers(adata: AnnData, schema: Schema, name: str) -> None:
-    if schema.any_layer and not len(adata.layers):
+    if schema.any_layer and not len(adata.layers) and not adata.uns.get("failed"):
         raise _broken(name, "layers", "at least one layer", "none")
     kinds: dict[str, Kind] = dict.fromkeys(adata.layers, "number") if schema.any_layer else {}
     for key, kind in {**kinds, **schema.layers}.items():

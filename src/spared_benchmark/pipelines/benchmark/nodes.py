@@ -8,11 +8,13 @@ from typing import Any
 from spared_benchmark.configuration import PredictorTask
 from spared_benchmark.model import Model
 from spared_benchmark.pipelines.types import AnnData, Array, DataFrame, PatchStore, TrialStore
+from spared_benchmark.provenance import version
 from spared_benchmark.study import EncoderSettings, Protocol, ReportSettings
 
 
+@version(2)
 def encode_patches(patches: PatchStore, encoder: EncoderSettings) -> Array:
-    """Compute a slide's frozen features."""
+    """Compute a slide's frozen features; studies that say the same of an encoder share them."""
     from spared_benchmark.prediction.encoders import encode
 
     return encode(patches, encoder)
@@ -25,13 +27,16 @@ def train_predictors(
     task: PredictorTask,
     trials: TrialStore,
     completed: AnnData | None = None,
+    searched: Model | None = None,
     **per_slide: Any,
 ) -> tuple[AnnData, Model]:
     """Train on the target, choose by val, and predict the spots of val and test slides.
 
-    ``per_slide`` holds patches and features, named by `input_name`.
+    ``per_slide`` holds patches and features, named by `input_name`; ``searched`` is the model of
+    the target on which learning rates were searched, where they are not searched on each.
     """
     from spared_benchmark.prediction.assemble import assemble
+    from spared_benchmark.prediction.cards import rates_of
     from spared_benchmark.prediction.protocol import run_predictors
 
     slides = assemble(
@@ -42,31 +47,37 @@ def train_predictors(
         patches=_of_kind(per_slide, "patches"),
         features=_features(per_slide, task.settings.features),
     )
-    done = run_predictors(task.names, slides, target, task.settings, trials)
+    rates = rates_of(searched.card) if searched is not None else None
+    done = run_predictors(task.names, slides, target, task.settings, trials, rates)
     return done.predictions, Model(done.card, done.states)
 
 
+@version(2)
 def score(
     expression: AnnData, protocol: Protocol, code: str, *predictions: AnnData
 ) -> tuple[DataFrame, DataFrame]:
-    """Score every prediction of the cohort; the one place where test labels are read."""
+    """Score every prediction of the cohort; test labels are read here and in `compare` alone."""
     from spared_benchmark.prediction.scores import score_predictions
 
     return score_predictions(expression, predictions, code, protocol)
 
 
-def tabulate_training(code: str, *models: Model) -> DataFrame:
-    """Return one row per fitted completer (``method``) and predictor: size, error on val, cost."""
-    import pandas as pd
+def compare(expression: AnnData, protocol: Protocol, code: str, *predictions: AnnData) -> DataFrame:
+    """Compare targets, methods with controls, and exchanged labels with chance, with intervals.
 
-    cards = [card for model in models for card in _cards(model)]
-    columns = [
-        *("target", "method", "predictor", "size", "version", "parameters_trainable"),
-        *("parameters_total", "val_mse", "seconds", "spot_views", "spot_views_per_second"),
-    ]
-    return pd.DataFrame([{name: card.get(name) for name in columns} for card in cards]).assign(
-        cohort=code
-    )
+    Like `score` it reads test labels, when nothing is left to be chosen by them.
+    """
+    from spared_benchmark.prediction.comparisons import compare_predictions
+
+    return compare_predictions(expression, predictions, code, protocol)
+
+
+@version(2)
+def tabulate_training(code: str, *models: Model) -> DataFrame:
+    """Return a row for each completer, and each target and predictor: status, size, error, cost."""
+    from spared_benchmark.reporting.training import training_table
+
+    return training_table([model.card for model in models], code)
 
 
 def draw_maps(
@@ -76,21 +87,18 @@ def draw_maps(
     settings: ReportSettings,
     **completed: AnnData,
 ) -> bytes:
-    """Draw well and badly predicted genes on the tissue: measured, completed, predicted."""
+    """Draw well and badly predicted genes on the tissue; no bytes where the predictor failed."""
     from spared_benchmark.reporting.figures.style import png
     from spared_benchmark.reporting.maps import gene_maps
 
+    if not len(predictions.layers):
+        return b""
     return png(gene_maps(expression, completed, predictions, gene_scores, settings.maps))
 
 
 def input_name(kind: str, slide: str, encoder: str = "") -> str:
     """Return the keyword under which a slide's ``patches`` or ``features`` reach a node."""
     return f"{kind}:{encoder}:{slide}"
-
-
-def _cards(model: Model) -> list[Mapping[str, Any]]:
-    several: Mapping[str, Any] | None = model.card.get("predictors")
-    return list(several.values()) if several else [model.card]
 
 
 def _of_kind(per_slide: Mapping[str, Any], kind: str, encoder: str = "") -> dict[str, Any]:

@@ -6,7 +6,12 @@ from kedro.pipeline import Node, Pipeline
 
 from spared_benchmark.configuration import Configuration
 from spared_benchmark.pipelines.benchmark import nodes
-from spared_benchmark.pipelines.cohorts import in_namespace, patches, slides_with_image
+from spared_benchmark.pipelines.cohorts import (
+    features,
+    in_namespace,
+    patches,
+    slides_with_image,
+)
 from spared_benchmark.study import Cohort
 
 
@@ -26,30 +31,23 @@ def methods(configuration: Configuration) -> list[str]:
 def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline:
     study = configuration.study
     graph = [
-        Node(
-            nodes.encode_patches,
-            inputs=[patches(configuration, slide), f"params:encoders.{encoder}"],
-            outputs=f"features-{encoder}-{slide}",
-            name=f"encode-{encoder}-{slide}",
-        )
+        _encoding(configuration, encoder, slide)
         for encoder in configuration.encoders()
         for slide in slides_with_image(cohort)
     ]
     pairs = [(target, method) for target in study.targets for method in methods(configuration)]
     graph += [_training(configuration, code, cohort, *pair) for pair in pairs]
-    graph.append(
-        Node(
-            nodes.score,
-            inputs=[
-                "expression",
-                "params:study.protocol",
-                f"params:codes.{code}",
-                *(f"predictions-{target}-{method}" for target, method in pairs),
-            ],
-            outputs=["prediction_scores", "gene_scores"],
-            name="score_predictions",
-        )
-    )
+    judged = [
+        "expression",
+        "params:study.protocol",
+        f"params:codes.{code}",
+        *(f"predictions-{target}-{method}" for target, method in pairs),
+    ]
+    scored = ["prediction_scores", "gene_scores"]
+    graph += [
+        Node(nodes.score, inputs=judged, outputs=scored, name="score_predictions"),
+        Node(nodes.compare, inputs=judged, outputs="comparisons", name="compare_predictions"),
+    ]
     graph.append(
         Node(
             nodes.tabulate_training,
@@ -65,6 +63,16 @@ def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline
     if study.predictors:
         graph.append(_maps(configuration))
     return in_namespace(graph, code)
+
+
+def _encoding(configuration: Configuration, encoder: str, slide: str) -> Node:
+    window = configuration.encodings[encoder].window
+    return Node(
+        nodes.encode_patches,
+        inputs=[patches(configuration, slide, window), f"params:encoders.{encoder}"],
+        outputs=features(configuration, slide, encoder),
+        name=f"encode-{encoder}-{slide}",
+    )
 
 
 def _maps(configuration: Configuration) -> Node:
@@ -90,12 +98,14 @@ def _training(
 ) -> Node:
     study = configuration.study
     names = study.controls if method == "controls" else (method,)
-    completed = {"completed": f"completed-{target}"} if target in study.completers else {}
+    others = {"completed": f"completed-{target}"} if target in study.completers else {}
+    first = study.targets[0]
+    if configuration.benchmark.rate_search == "once" and target != first:
+        others["searched"] = f"model-{first}-{method}"
     slides = slides_with_image(cohort)
-    encoders = sorted({e for n, e in configuration.benchmark.features.items() if n in names})
     per_slide = {nodes.input_name("patches", s): patches(configuration, s) for s in slides} | {
-        nodes.input_name("features", slide, encoder): f"features-{encoder}-{slide}"
-        for encoder in encoders
+        nodes.input_name("features", slide, encoder): features(configuration, slide, encoder)
+        for encoder in configuration.encoders(names)
         for slide in slides
     }
     return Node(
@@ -106,7 +116,7 @@ def _training(
             "protocol": "params:study.protocol",
             "task": f"params:predictors.{method}",
             "trials": "trials",
-            **completed,
+            **others,
             **per_slide,
         },
         outputs=[

@@ -87,18 +87,29 @@ def _slide(configuration: Configuration, cohort: Cohort, slide: str) -> list[Nod
     if cohort.slides[slide].image is None:
         function = nodes.ingest_slide_without_image
         return [Node(function, inputs=source, outputs=[*kept, row], name=f"ingest-{slide}")]
-    # Two nodes, because the slide does not depend on the window and the patches do.
+    # Nodes of their own, because the slide does not depend on the window and the patches do.
     return [
         Node(nodes.ingest_slide, inputs=source, outputs=kept, name=f"ingest-{slide}"),
-        Node(
-            nodes.cut_patches,
-            inputs=[source, "params:study.window"],
-            outputs=[patches(configuration, slide), row],
-            name=f"cut-{slide}",
-        ),
+        *(_patches(configuration, cohort, slide, window) for window in configuration.windows()),
     ]
 
 
-def _row(configuration: Configuration, cohort: Cohort, slide: str) -> str:
-    window = "none" if cohort.slides[slide].image is None else configuration.study.window
-    return f"ingestion_row-{window}-{slide}"
+def _patches(configuration: Configuration, cohort: Cohort, slide: str, window: str) -> Node:
+    # What is one study's window may be another's encoder's: both are made by the same node.
+    own = window == configuration.study.window
+    return Node(
+        nodes.cut_patches,
+        inputs=[f"source_{slide}", configuration.windows()[window]],
+        outputs=[
+            patches(configuration, slide, window),
+            _row(configuration, cohort, slide, window),
+        ],
+        name=f"cut-{slide}" if own else f"cut_{window}-{slide}",
+    )
+
+
+def _row(
+    configuration: Configuration, cohort: Cohort, slide: str, window: str | None = None
+) -> str:
+    shown = "none" if cohort.slides[slide].image is None else configuration.study.window
+    return f"ingestion_row-{window or shown}-{slide}"

@@ -14,6 +14,8 @@ TABLES = {
     "completion_scores": "completion_scores",
     "prediction_scores": "prediction_scores",
     "gene_scores": "gene_scores",
+    "comparisons": "comparisons",
+    "training": "training",
 }
 
 

@@ -32,7 +32,7 @@ class ShuffleNet(PatchPredictor):
         uses=frozenset({"genes", "image"}),
         sizes={
             "paper": {**_COMMON, "weights": "pretrained", "image_size": 224},
-            "small": {**_COMMON, "image_size": 64},
+            "small": {**_COMMON, "image_size": 32},
             "tiny": {**_COMMON, "image_size": 32},
         },
         trained=True,

@@ -28,7 +28,7 @@ _CARD = Card(
     uses=frozenset({"genes", "image"}),
     sizes={
         "paper": {**_COMMON, "weights": "pretrained", "image_size": 224, "options": {}},
-        "small": _own(image_size=64, growth=16, blocks=(3, 6, 6, 4)),
+        "small": _own(image_size=32, growth=16, blocks=(3, 6, 6, 4)),
         "tiny": _own(image_size=32, growth=4, blocks=(1, 1)),
     },
     trained=True,
