@@ -8,6 +8,7 @@ import pytest
 import spared_benchmark as sb
 from spared_benchmark.completion import completers
 from spared_benchmark.errors import ConfigurationError
+from spared_benchmark.prediction import predictors
 from spared_benchmark.simulation import simulate_slide, simulated_gene_lengths, write_slide
 from spared_benchmark.study import Cohort
 
@@ -64,18 +65,23 @@ def test_the_library_examples_run(page, layer, tmp_path, monkeypatch):
         sb.process([names["slides"][0]] * 2)
 
 
-def completers_table():
-    """Return the rows of the table of completers as the cards tell them."""
-    cards = [completers.card(name) for name in completers.available()]
+def table_of(registry):
+    """Return the rows of the table of methods as the cards tell them."""
+    cards = [registry.card(name) for name in registry.available()]
     ordered = sorted(cards, key=lambda card: (card.kind != "method", card.name))
     return "\n".join(
         f"| `{card.name}` | {card.kind} | {card.summary} | {card.source} |" for card in ordered
     )
 
 
-def test_the_table_of_completers_is_that_of_their_cards():
-    page = (ROOT / "docs/completion.md").read_text(encoding="utf-8")
-    assert completers_table() in page, f"put these rows into the page:\n{completers_table()}"
+@pytest.mark.parametrize(
+    ("page", "registry"),
+    [("docs/completion.md", completers), ("docs/prediction.md", predictors)],
+    ids=["completers", "predictors"],
+)
+def test_the_table_of_methods_is_that_of_their_cards(page, registry):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert table_of(registry) in text, f"put these rows into the page:\n{table_of(registry)}"
 
 
 def test_the_examples_of_completion_are_those_of_the_readme():

@@ -17,6 +17,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "available_encoders": "spared_benchmark.prediction.encoder_zoo",
     "completers": "spared_benchmark.library",
     "evaluate": "spared_benchmark.library",
     "load_completer": "spared_benchmark.library",

@@ -143,10 +143,9 @@ class Configuration:
 
     def encoders(self, names: Iterable[str] | None = None) -> list[str]:
         """Return the encoders whose features some predictor takes, of ``names`` or of the study."""
-        features = self.benchmark.features
         chosen = [*self.study.predictors, *self.study.controls] if names is None else names
-        taken = [features.get(name) or features.get(method_of(name)) for name in chosen]
-        return sorted({encoder for encoder in taken if encoder is not None})
+        taken = [self.benchmark.encoders_of(name, method_of(name)) for name in chosen]
+        return sorted({encoder for encoders in taken for encoder in encoders})
 
     @cached_property
     def encodings(self) -> dict[str, EncoderSettings]:
@@ -255,7 +254,8 @@ def _unknown_methods(study: Study, completion: Any, benchmark: Any) -> list[str]
         ]
     problems += [
         f"benchmark.features.{name}: no encoder {encoder!r}{nearest(encoder, benchmark.encoders)}"
-        for name, encoder in benchmark.features.items()
+        for name in benchmark.features
+        for encoder in benchmark.encoders_of(name)
         if encoder not in benchmark.encoders
     ]
     problems += [

@@ -294,7 +294,8 @@ class BenchmarkSettings(BudgetedSettings):
     """See `spared_benchmark.prediction`.
 
     Attributes:
-        features: Encoder of each predictor that works on frozen features.
+        features: Encoder of each predictor that works on frozen features; a list for one that works
+            on those of several, which then reach it as its setting ``features``.
         settings: Of each predictor, in place of those of its size: ``stnet: {faithful: true}``.
         smoothed: Predictors that are also scored as the mean over each spot and its neighbours.
         rate_search: ``per_target`` tries all learning rates on every target; ``once`` (the paper)
@@ -308,13 +309,21 @@ class BenchmarkSettings(BudgetedSettings):
 
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (42,)
     encoders: dict[EncoderName, EncoderSettings] = Field(default_factory=dict)
-    features: dict[str, str] = Field(default_factory=dict)
+    features: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     smoothed: tuple[str, ...] = ()
     rate_search: Literal["per_target", "once"] = "per_target"
     selection: Literal["val", "nested"] = "val"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     budgets: dict[str, Budget] = Field(default_factory=lambda: {"default": Budget()})
+
+    def encoders_of(self, *names: str) -> tuple[str, ...]:
+        """Return the encoders of the first of ``names`` that has any."""
+        for name in names:
+            if name in self.features:
+                named = self.features[name]
+                return (named,) if isinstance(named, str) else named
+        return ()
 
 
 class ReportSettings(Settings):

@@ -121,9 +121,11 @@ def _every_seed(
     if name in rates:
         budget = budget.model_copy(update={"learning_rates": (rates[name],)})
     extra = dict(settings.settings.get(name) or settings.settings.get(method, {}))
-    feature = settings.features.get(name) or settings.features.get(method)
-    if feature is not None:
-        extra["feature"] = feature
+    encoders = settings.encoders_of(name, method)
+    if len(encoders) == 1:
+        extra["feature"] = encoders[0]
+    elif encoders:
+        extra["features"] = encoders
     fits: dict[int, Fitted] = {}
     # A closed form is the same under every seed, unless what it is fitted to is drawn by it.
     drawn = trained or name.endswith(SHUFFLED)

@@ -45,7 +45,7 @@ def train_predictors(
         space="combat" if protocol == "transductive" else "log_tpm",
         completed=completed,
         patches=_of_kind(per_slide, "patches"),
-        features=_features(per_slide, task.settings.features),
+        features=_features(per_slide),
     )
     rates = rates_of(searched.card) if searched is not None else None
     done = run_predictors(task.names, slides, target, task.settings, trials, rates)
@@ -110,7 +110,7 @@ def _of_kind(per_slide: Mapping[str, Any], kind: str, encoder: str = "") -> dict
     }
 
 
-def _features(
-    per_slide: Mapping[str, Any], encoders: Mapping[str, str]
-) -> dict[str, dict[str, Array]]:
-    return {encoder: _of_kind(per_slide, "features", encoder) for encoder in set(encoders.values())}
+def _features(per_slide: Mapping[str, Any]) -> dict[str, dict[str, Array]]:
+    kinds = (name.split(":") for name in per_slide)
+    encoders = sorted({encoder for kind, encoder, _ in kinds if kind == "features"})
+    return {encoder: _of_kind(per_slide, "features", encoder) for encoder in encoders}
