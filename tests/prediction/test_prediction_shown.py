@@ -37,7 +37,7 @@ def test_the_table_scores_val_genes_and_begins_with_the_best(tmp_path):
     slides = cohort(target="measured", splits={**SPLITS, "e": "val"})
     fitted, artifacts = watched(slides, tmp_path)
     table = artifacts["genes"]
-    assert list(table.columns) == ["gene", "mse", "mae", "pcc", "n"]
+    assert list(table.columns) == ["gene", "symbol", "mse", "mae", "pcc", "n"]
     assert set(table["gene"]) == set(slides.genes)
     assert table["pcc"].is_monotonic_decreasing
     val = slides.of("val")

@@ -40,6 +40,7 @@ class Assembled:
         target: ``raw``, ``measured`` or a completer's name.
         space: Space of the target's values.
         genes: Names, ``(n_genes,)``.
+        symbols: What a reader knows them by, ``(n_genes,)``.
         names: Names of the spots by slide.
         dropped: Slides without an image: they take no part.
     """
@@ -48,6 +49,7 @@ class Assembled:
     target: str
     space: Space
     genes: tuple[str, ...]
+    symbols: tuple[str, ...]
     names: Mapping[str, tuple[str, ...]]
     dropped: tuple[str, ...]
 
@@ -119,7 +121,8 @@ def assemble(
             )
             raise InputError(msg)
     genes = tuple(map(str, expression.var_names))
-    return Assembled(tuple(slides), target, space, genes, names, dropped)
+    known = expression.var.get("symbol", expression.var_names)
+    return Assembled(tuple(slides), target, space, genes, tuple(map(str, known)), names, dropped)
 
 
 def _target(

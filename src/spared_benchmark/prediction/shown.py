@@ -30,6 +30,7 @@ class Showcase:
     Attributes:
         name: Of the predictor.
         genes: Names ``(n_genes,)``.
+        symbols: What a reader knows them by ``(n_genes,)``.
         val: Slides with their target.
         target: What was learnt.
         space: Space of the target's values.
@@ -37,6 +38,7 @@ class Showcase:
 
     name: str
     genes: tuple[str, ...]
+    symbols: tuple[str, ...]
     val: tuple[Slide, ...]
     target: str
     space: str
@@ -45,10 +47,11 @@ class Showcase:
     def of(cls, name: str, assembled: Assembled) -> Showcase:
         """Return the showcase of a predictor on the val slides of ``assembled``."""
         val = tuple(assembled.of("val"))
-        return cls(name, assembled.genes, val, assembled.target, assembled.space)
+        named = assembled.genes, assembled.symbols
+        return cls(name, *named, val, assembled.target, assembled.space)
 
     def table(self, predicted: NDArray[np.float32]) -> pd.DataFrame:
-        """Return one row per gene: ``gene``, ``mse``, ``mae``, ``pcc``, ``n``; the best first.
+        """Return a row per gene: ``gene``, ``symbol``, ``mse``, ``mae``, ``pcc``, ``n``; best first.
 
         Over the measured entries of all val slides, ``n`` of them; the correlation is a mean over
         slides.
@@ -61,6 +64,7 @@ class Showcase:
         wide = pooled.pivot_table("value", "gene", "metric", dropna=False, sort=False)
         table = wide.rename(columns=_METRICS).reindex(columns=list(_METRICS.values()))
         table["n"] = pooled.groupby("gene")["n"].first()
+        table.insert(0, "symbol", pd.Series(self.symbols, index=list(self.genes)))
         ranked = table.sort_values("pcc", ascending=False, kind="stable")
         return ranked.rename_axis(columns=None).reset_index()
 
@@ -98,7 +102,8 @@ class Showcase:
     def _annotated(self, slide: Slide, layers: dict[str, NDArray[np.generic]]) -> AnnData:
         spots = [f"{slide.slide}_{number}" for number in range(slide.n_spots)]
         obs = pd.DataFrame({"slide": slide.slide, "split": slide.split}, index=spots)
-        adata = AnnData(obs=obs, var=pd.DataFrame(index=list(self.genes)), layers=layers)
+        var = pd.DataFrame({"symbol": self.symbols}, index=list(self.genes))
+        adata = AnnData(obs=obs, var=var, layers=layers)
         adata.obsm["spatial"] = slide.xy_um
         adata.uns = {"target": self.target, "space": self.space, "pitch_um": _pitch(slide.xy_um)}
         return adata
