@@ -1,12 +1,14 @@
 """A change reaches exactly what depends on it."""
 
+import numpy as np
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 
-from spared_benchmark.catalog.files import JsonDataset
+from spared_benchmark.catalog.files import JsonDataset, ModelDataset
 from spared_benchmark.catalog.trials import TrialsDataset
-from spared_benchmark.provenance import expected_digests, tell, version
+from spared_benchmark.model import Model
+from spared_benchmark.provenance import expected_digests, follow_failures, tell, version
 
 
 def first(raw, a):
@@ -110,3 +112,34 @@ def test_datasets_are_told(tmp_path):
     tell(catalog, told, {"aside"})
 
     assert catalog.get("aside").expected == told["aside"]
+
+
+def test_what_was_made_from_a_failure_is_made_again_with_it(tmp_path):
+    """An unchanged configuration: the failure was of the moment, such as a lack of memory."""
+    catalog = DataCatalog(
+        {
+            "left": ModelDataset(filepath=str(tmp_path / "left")),
+            "right": JsonDataset(filepath=str(tmp_path / "right.json")),
+            "aside": JsonDataset(filepath=str(tmp_path / "aside.json")),
+        }
+    )
+
+    def existing():
+        follow_failures(PIPELINE, catalog)
+        return {name for name in ("left", "right", "aside") if catalog.get(name).exists()}
+
+    weights = {"bias": np.zeros(1)}
+    catalog.save("left", Model({"status": "failed", "reason": "out of memory"}, weights))
+    catalog.save("right", "of a failure")
+    catalog.save("aside", 1)
+    assert existing() == {"aside"}
+    assert catalog.load("left").card["reason"] == "out of memory"  # the report can tell of it
+    assert catalog.load("right") == "of a failure"
+
+    catalog.save("left", Model({"status": "fitted"}, weights))
+    catalog.save("right", "of a fit")
+    assert existing() == {"left", "right", "aside"}
+
+    several = {"predictors": {"a": {"status": "fitted"}, "b": {"status": "failed"}}}
+    catalog.save("left", Model(several, weights))
+    assert existing() == {"aside"}

@@ -24,7 +24,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     another name.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
+    temporary = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{target.name}")
     try:
         yield temporary
         for path in [*temporary.rglob("*"), temporary] if temporary.is_dir() else [temporary]:
@@ -33,6 +33,24 @@ def atomic_path(target: Path) -> Iterator[Path]:
         _flush(target.parent)
     finally:
         _remove(temporary)
+
+
+def abandoned(path: Path) -> bool:
+    """Say whether ``path`` was left behind by a writer that is no longer there.
+
+    Of writers on another machine that share the folder this cannot be told; they are taken for
+    gone.
+    """
+    writer = path.name.removeprefix(".").partition("-")[0]
+    if not path.name.startswith(".") or not writer.isdigit():
+        return False
+    try:
+        os.kill(int(writer), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def write_json(target: Path, content: Any) -> None:

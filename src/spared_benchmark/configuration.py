@@ -196,7 +196,10 @@ class Configuration:
                     "sizes": _only(settings.sizes, keys),
                     "budgets": budget,
                     "features": _only(settings.features, keys),
-                    "settings": _only(settings.settings, keys),
+                    "settings": {
+                        key: _with_weights(given)
+                        for key, given in _only(settings.settings, keys).items()
+                    },
                     "smoothed": tuple(name for name in names if name in settings.smoothed),
                     "encoders": {},
                 }
@@ -274,6 +277,14 @@ def _filled(encoder: EncoderSettings, window: str) -> EncoderSettings:
     file = encoder.weights_file
     digest = file_digest(file) if file is not None else ""
     return encoder.model_copy(update={"weights_digest": digest, "window": encoder.window or window})
+
+
+def _with_weights(given: dict[str, Any]) -> dict[str, Any]:
+    """Return a predictor's settings with the digest of the file of weights that they name."""
+    weights = str(given.get("weights", "none"))
+    if weights in ("none", "pretrained") or not Path(weights).is_file():
+        return given
+    return {**given, "weights_digest": file_digest(Path(weights))}
 
 
 def _splits(cohort: Cohort) -> dict[str, Any]:

@@ -12,9 +12,13 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from spared_benchmark.provenance import expected_digests, tell
+from spared_benchmark.errors import ConfigurationError
+from spared_benchmark.predictor_checks import impossible_predictors
+from spared_benchmark.problems import Problems
+from spared_benchmark.provenance import expected_digests, follow_failures, tell
 from spared_benchmark.refusal import RunRefusedError
 from spared_benchmark.registry import Registry
+from spared_benchmark.study_loader import current_configuration
 
 STAGES = ("ingestion", "processing", "completion", "benchmark", "reporting")
 _SHOWN = 12
@@ -32,11 +36,14 @@ class RunHooks:
         """Tell datasets their digests and refuse a run whose inputs are not there.
 
         Raises:
-            RunRefusedError: With all missing inputs and the command that makes them.
+            RunRefusedError: With all settings that cannot be, or with all missing inputs and the
+                command that makes them.
         """
+        _check_predictors(pipeline)
         whole = _registered()["__default__"]
         digests = expected_digests(whole, catalog, method_versions)
         tell(catalog, digests, pipeline.datasets() | whole.inputs())
+        follow_failures(whole, catalog)
         problems = missing_inputs(pipeline, catalog)
         if problems:
             raise RunRefusedError(_refusal(problems, whole, run_params))
@@ -53,6 +60,18 @@ class RunHooks:
             dataset: Any = catalog.get("report")
             path = dataset._describe()["filepath"]
             logger.info("The report is ready: open %s in a browser", path)
+
+
+def _check_predictors(pipeline: Pipeline) -> None:
+    if not any(tag.startswith("predictor.") for node in pipeline.nodes for tag in node.tags):
+        return
+    configuration = current_configuration()
+    problems = Problems()
+    problems.extend(impossible_predictors(configuration))
+    try:
+        problems.raise_any(configuration.name)
+    except ConfigurationError as error:
+        raise RunRefusedError(str(error)) from error
 
 
 def method_versions(node: Node) -> dict[str, int]:

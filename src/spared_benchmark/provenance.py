@@ -60,6 +60,24 @@ def tell(catalog: DataCatalog, digests: Mapping[str, str], names: set[str]) -> N
             dataset.expected = digests[name]
 
 
+def follow_failures(pipeline: Pipeline, catalog: DataCatalog) -> None:
+    """Let what was made from a failure not exist either, so that it is made again with it.
+
+    Args:
+        pipeline: The whole graph of the study.
+        catalog: Its datasets, which know what they tell of.
+    """
+    failed: set[str] = set()
+    for node in pipeline.nodes:
+        follows = bool(failed & set(node.inputs))
+        for name in node.outputs:
+            dataset: Any = catalog.get(name)
+            if hasattr(dataset, "follows_failure"):
+                dataset.follows_failure = follows
+            if follows or getattr(dataset, "tells_of_failure", False):
+                failed.add(name)
+
+
 def _is_guard(name: str, catalog: DataCatalog) -> bool:
     return bool(getattr(catalog.get(name), "guard", False))
 

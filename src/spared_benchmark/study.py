@@ -240,6 +240,15 @@ class CompletionSettings(BudgetedSettings):
     seed: int = 42
     spaces: tuple[Literal["log_tpm", "combat"], ...] = ("log_tpm", "combat")
 
+    @field_validator("budgets")
+    @classmethod
+    def _in_steps(cls, budgets: dict[str, Budget]) -> dict[str, Budget]:
+        for name, budget in budgets.items():
+            if budget.views is not None:
+                msg = f"{name}: 'views' are of predictors; give a completer its 'steps'"
+                raise ValueError(msg)
+        return budgets
+
     @field_validator("regimes")
     @classmethod
     def _possible(cls, regimes: dict[Regime, tuple[float, ...]]) -> dict[Regime, tuple[float, ...]]:

@@ -79,3 +79,22 @@ def test_nothing_measured_is_refused():
     truth, first, second, measured, *rest = predictions(0.0)
     with pytest.raises(InputError, match="no entry counts"):
         paired_difference(truth, first, second, np.zeros_like(measured), *rest, seed=0)
+
+
+def test_one_part_gives_students_interval_and_no_variance_none():
+    assert half_width([Part(4.0, 2)]) == pytest.approx(2 * 4.3027, rel=1e-4)
+    assert half_width([Part(4.0, 2), Part(0.0, 50)]) == half_width([Part(4.0, 2)])
+    assert half_width([Part(0.0, 2)]) == 0.0
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("share", [0.1, 1.0, 5.0])
+def test_seeds_and_blocks_together_cover_what_they_should(seeds, share):
+    generator, blocks, repeats = np.random.default_rng(seeds), 36, 1500
+    inside = 0
+    for _ in range(repeats):
+        luck = generator.normal(size=seeds)
+        tissue = generator.normal(0, np.sqrt(share * blocks / seeds), blocks)
+        parts = (Part(own.var(ddof=1) / own.size, own.size - 1) for own in (luck, tissue))
+        inside += abs(luck.mean() + tissue.mean()) <= half_width(list(parts))
+    assert 0.93 <= inside / repeats <= 0.99

@@ -100,11 +100,20 @@ def predict(predictor, slides):
     return predict_all(predictor, predictor.resident(slides)).numpy()
 
 
-def selected(name, assembled, folder, **settings):
+# One candidate each: val has nothing to decide.
+SINGLE = {"penalties": (0.1,), "neighbours": (2,)}
+
+
+def selected(name, assembled, folder, steps=2, **settings):
     """Fit as a study does, with selection on val."""
-    budget = Budget(steps=2, batch_size=8, learning_rates=(1e-3,), validate_every=1)
+    return fit_predictor(task_of(name, assembled, folder, steps, **settings))
+
+
+def task_of(name, assembled, folder, steps=2, rates=(1e-3,), **settings):
+    """The task of fitting a predictor at size tiny."""
+    budget = Budget(steps=steps, batch_size=8, learning_rates=rates, validate_every=1)
     training = Training(budget, 42, TrialStore(folder))
-    return fit_predictor(_Task(name, assembled, training, "tiny", settings))
+    return _Task(name, assembled, training, "tiny", settings)
 
 
 class _Task(Task):

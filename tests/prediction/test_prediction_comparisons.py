@@ -10,7 +10,7 @@ from spared_benchmark.prediction.comparisons import COLUMNS, compare_predictions
 from spared_benchmark.prediction.scores import score_predictions
 from spared_benchmark.reporting import schemas
 
-KINDS = {"train_mean": "control", "coordinates": "control", "cnn": "method"}
+KINDS = {"train_mean": "control", "coordinates": "control", "small_cnn": "method"}
 SIX = {"a": "train", "v": "val", "t1": "test", "t2": "test", "t3": "test"}
 
 
@@ -19,24 +19,24 @@ def cohort():
     return expression(genes=8, rows=16, columns=16, splits=SIX)[0]
 
 
-def predicted(cohort, target, noise, seeds=(1,), splits=("val", "test"), shuffled=False):
-    """Predictions that miss the truth by ``noise[name]`` on val and test."""
+def predicted(cohort, target, noise, seeds=(1, 2, 3), splits=("val", "test"), shuffled=False):
+    """Predictions that miss the truth by ``noise[name]``; controls are there under one seed."""
     held = cohort[cohort.obs["split"].isin(splits)]
     train = cohort.layers["median"][(cohort.obs["split"] == "train").to_numpy()]
     layers, truth = {}, held.layers["median"]
     kinds = {name: KINDS[name] for name in noise}
     for name, (val, test) in noise.items():
         scale = np.where(held.obs["split"] == "val", val, test)[:, None]
-        for seed in seeds:
+        for seed in seeds[:1] if KINDS[name] == "control" else seeds:
             drawn = np.random.default_rng([seed, *map(ord, name + target)])
             values = truth + scale * drawn.normal(size=truth.shape)
             layers[f"{name}.{seed}"] = values.astype(np.float32)
     if shuffled:
-        kinds["cnn_shuffled"] = "control"
+        kinds["small_cnn_shuffled"] = "control"
         for seed in seeds:
             order = np.random.default_rng(seed).permutation(len(train))[: held.n_obs]
             mixed = train[np.resize(order, held.n_obs)]
-            layers[f"cnn_shuffled.{seed}"] = mixed.astype(np.float32)
+            layers[f"small_cnn_shuffled.{seed}"] = mixed.astype(np.float32)
     adata = AnnData(obs=held.obs[["slide", "split"]].copy(), var=held.var, layers=layers)
     adata.uns |= {"target": target, "space": "log_tpm", "kinds": kinds}
     return adata
@@ -47,19 +47,19 @@ def compared(cohort, *predictions, **settings):
 
 
 def one(table, **values):
-    for column, value in {"space": "log_tpm", "over": "blocks", **values}.items():
+    for column, value in {"space": "log_tpm", "over": "blocks and seeds", **values}.items():
         table = table[table[column] == value]
     assert len(table) == 1
     return table.iloc[0]
 
 
-ALIKE = {"cnn": (1.0, 1.0)}
+ALIKE = {"small_cnn": (1.0, 1.0)}
 
 
 def test_a_better_target_is_told_from_one_that_is_alike(cohort):
     table = compared(
         cohort,
-        predicted(cohort, "raw", {"cnn": (2.0, 2.0)}),
+        predicted(cohort, "raw", {"small_cnn": (2.0, 2.0)}),
         predicted(cohort, "measured", ALIKE),
         predicted(cohort, "spackle", ALIKE),
     )
@@ -72,7 +72,7 @@ def test_a_better_target_is_told_from_one_that_is_alike(cohort):
 
 
 def test_the_difference_is_that_of_the_scores_with_seeds_averaged(cohort):
-    given = [predicted(cohort, t, {"cnn": (1.0, n)}, seeds=(1, 2, 3)) for t, n in _NOISES]
+    given = [predicted(cohort, t, {"small_cnn": (1.0, n)}, seeds=(1, 2, 3)) for t, n in _NOISES]
     scores, _ = score_predictions(cohort, given, "TOY", "inductive")
     table = compared(cohort, *given)
     pooled = scores.query("split == 'test' and slide == '' and metric == 'mse'")
@@ -87,16 +87,16 @@ _NOISES = (("raw", 1.3), ("measured", 0.9))
 
 
 def test_the_best_control_is_the_one_that_val_prefers(cohort):
-    noise = {"train_mean": (2.0, 1.0), "coordinates": (1.5, 3.0), "cnn": (1.0, 1.5)}
+    noise = {"train_mean": (2.0, 1.0), "coordinates": (1.5, 3.0), "small_cnn": (1.0, 1.5)}
     table = compared(cohort, predicted(cohort, "raw", noise))
     best = one(table, comparison="best_control")
-    assert (best["predictor"], best["against"]) == ("cnn", "coordinates")
+    assert (best["predictor"], best["against"]) == ("small_cnn", "coordinates")
     assert best["high"] < 0, "on test train_mean is better, and test does not choose"
     assert one(table, comparison="train_mean")["low"] > 0
 
 
 def test_without_val_spots_no_control_is_chosen(cohort):
-    noise = {"train_mean": (2.0, 1.0), "cnn": (1.0, 1.5)}
+    noise = {"train_mean": (2.0, 1.0), "small_cnn": (1.0, 1.5)}
     table = compared(cohort, predicted(cohort, "raw", noise, splits=("test",)))
     assert set(table["comparison"]) == {"train_mean"}
 
@@ -104,12 +104,12 @@ def test_without_val_spots_no_control_is_chosen(cohort):
 def test_subjects_are_drawn_where_there_are_three(cohort):
     given = [predicted(cohort, target, ALIKE) for target in ("raw", "measured")]
     table = compared(cohort, *given)
-    over = one(table, target="measured", over="subjects")
+    over = one(table, target="measured", over="subjects and seeds")
     assert over["units"] == 3
     assert over["value"] == pytest.approx(one(table, target="measured")["value"])
     two = cohort[cohort.obs["slide"] != "t3"]
     fewer = compared(two, *(predicted(two, target, ALIKE) for target in ("raw", "measured")))
-    assert set(fewer["over"]) == {"blocks"}
+    assert set(fewer["over"]) == {"blocks and seeds"}
 
 
 def test_val_is_told_of_where_no_slide_is_for_the_test(cohort):
@@ -123,27 +123,28 @@ def test_exchanged_labels_lie_at_zero(cohort):
     table = compared(cohort, given)
     chance = one(table, metric="pcc_gene", over="blocks and exchanges")
     pooled = scores.query(
-        "predictor == 'cnn_shuffled' and metric == 'pcc_gene' and space == 'log_tpm'"
+        "predictor == 'small_cnn_shuffled' and metric == 'pcc_gene' and space == 'log_tpm'"
         " and split == 'test' and slide == ''"
     )
     assert chance["value"] == pytest.approx(pooled["value"].mean(), abs=1e-6)
     assert chance["low"] < 0 < chance["high"]
     assert one(table, comparison="shuffled", metric="mse_difference")["against"] == "train_mean"
-    assert set(table.query("predictor == 'cnn_shuffled'")["comparison"]) == {"shuffled"}
+    assert set(table.query("predictor == 'small_cnn_shuffled'")["comparison"]) == {"shuffled"}
 
 
 def test_a_leak_into_exchanged_labels_is_seen(cohort):
-    given = predicted(cohort, "raw", {"cnn": (1.0, 1.0), "train_mean": (2.0, 2.0)}, shuffled=True)
-    given.layers["cnn_shuffled.1"] = given.layers["cnn.1"]
+    given = predicted(cohort, "raw", {**ALIKE, "train_mean": (2.0, 2.0)}, (1,), shuffled=True)
+    given.layers["small_cnn_shuffled.1"] = given.layers["small_cnn.1"]
     table = compared(cohort, given)
-    assert one(table, metric="pcc_gene")["low"] > 0.1
-    assert one(table, comparison="shuffled", metric="mse_difference")["high"] < 0
+    assert one(table, metric="pcc_gene", over="blocks")["low"] > 0.1
+    error = one(table, comparison="shuffled", metric="mse_difference", over="blocks of one seed")
+    assert error["high"] < 0
 
 
 def test_a_constant_prediction_has_no_correlation(cohort):
-    given = predicted(cohort, "raw", {"train_mean": (2.0, 2.0)}, shuffled=True)
-    given.layers["cnn_shuffled.1"] = np.ones(given.shape, dtype=np.float32)
-    chance = one(compared(cohort, given), metric="pcc_gene")
+    given = predicted(cohort, "raw", {"train_mean": (2.0, 2.0)}, (1,), shuffled=True)
+    given.layers["small_cnn_shuffled.1"] = np.ones(given.shape, dtype=np.float32)
+    chance = one(compared(cohort, given), metric="pcc_gene", over="blocks")
     assert np.isnan([chance["value"], chance["low"], chance["high"]]).all()
     assert chance["n"] == 0
 
@@ -207,9 +208,9 @@ def exchanged(cohort, seeds, draw):
     for seed in seeds:
         order = np.random.default_rng([draw, seed]).permutation(int(train.sum()))
         weights = np.linalg.lstsq(seen[train], truth[train][order], rcond=None)[0]
-        layers[f"cnn_shuffled.{seed}"] = (seen[~train] @ weights).astype(np.float32)
+        layers[f"small_cnn_shuffled.{seed}"] = (seen[~train] @ weights).astype(np.float32)
     adata = AnnData(obs=held.obs[["slide", "split"]].copy(), var=held.var, layers=layers)
-    adata.uns |= {"target": "raw", "space": "log_tpm", "kinds": {"cnn_shuffled": "control"}}
+    adata.uns |= {"target": "raw", "space": "log_tpm", "kinds": {"small_cnn_shuffled": "control"}}
     return adata
 
 
@@ -223,3 +224,44 @@ def test_the_luck_of_an_exchange_is_in_the_interval_of_several(cohort):
             inside[seeds] += chance["low"] <= 0 <= chance["high"]
     assert inside[4] >= 10
     assert inside[1] <= 6, "blocks alone do not tell of it"
+
+
+def trained(cohort, target, seeds, draw, spread=0.1):
+    """Predictions of trainings that are equally good but for the luck of each seed."""
+    given = predicted(cohort, target, ALIKE, seeds)
+    for seed in seeds:
+        generator = np.random.default_rng([draw, seed, *map(ord, target)])
+        layer, scale = f"small_cnn.{seed}", 1 + spread * generator.normal()
+        truth = cohort[given.obs_names].layers["median"]
+        noise = scale * generator.normal(size=truth.shape)
+        given.layers[layer] = (truth + noise).astype(np.float32)
+    return given
+
+
+@pytest.mark.parametrize("others", [(1, 2, 3), (4, 5, 6)], ids=["same seeds", "other seeds"])
+def test_alike_trainings_are_told_apart_by_seeds_as_seldom_as_they_should(others):
+    small = expression(genes=6, rows=10, columns=10, splits={"v": "val", "t": "test"})[0]
+    inside, repeats = {"blocks and seeds": 0, "blocks of one seed": 0}, 40
+    for draw in range(repeats):
+        for over, first, second in (
+            ("blocks and seeds", (1, 2, 3), others),
+            ("blocks of one seed", (1,), others[:1]),
+        ):
+            given = trained(small, "raw", first, draw), trained(small, "measured", second, draw)
+            row = one(compared(small, *given, draws=100), comparison="target", over=over)
+            inside[over] += row["low"] <= 0 <= row["high"]
+    assert inside["blocks and seeds"] >= 0.85 * repeats
+    assert inside["blocks of one seed"] <= 0.7 * repeats, "blocks alone do not tell of seeds"
+
+
+def test_seeds_widen_the_interval_only_where_a_seed_changes_something(cohort):
+    controls = {"train_mean": (2.0, 2.0), "coordinates": (1.5, 1.5)}
+    networks = predicted(cohort, "raw", {**controls, **ALIKE})
+    table = compared(cohort, networks, predicted(cohort, "measured", controls))
+    closed = one(table, comparison="target", predictor="coordinates", over="blocks")
+    assert np.isfinite(closed["low"])
+    assert np.isfinite(one(table, comparison="train_mean", predictor="small_cnn")["low"])
+    once = compared(cohort, predicted(cohort, "raw", {**controls, **ALIKE}, (1,)))
+    told = one(once, comparison="train_mean", over="blocks of one seed")
+    assert np.isfinite(told["low"])
+    assert set(once["over"]) == {"blocks of one seed", "subjects of one seed"}

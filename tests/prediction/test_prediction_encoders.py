@@ -35,8 +35,6 @@ def test_features_are_finite_of_one_width_and_repeatable(store):
 
 def test_another_seed_is_another_network(store):
     assert not np.allclose(encode(store, settings(), "cpu"), encode(store, settings(seed=1), "cpu"))
-    assert PatchEncoder(settings()).digest != PatchEncoder(settings(seed=1)).digest
-    assert PatchEncoder(settings()).digest == PatchEncoder(settings()).digest
 
 
 def test_a_spot_does_not_depend_on_the_others(store):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from every_predictor import FAITHFUL, NAMES, card, create, fitted, predict
+from every_predictor import FAITHFUL, NAMES, SINGLE, card, create, fitted, predict, selected
 from prediction_samples import cohort
 
 from spared_benchmark.prediction.predictor import train_mean
@@ -33,15 +33,21 @@ def slides():
 
 
 @every_variant
-def test_1_labels_of_val_and_test_change_no_prediction(name, settings, slides):
+def test_1_labels_of_val_and_test_change_no_prediction(name, settings, slides, tmp_path):
+    # One candidate and one step, so that val has nothing to decide.
+    known = create(name, **settings).settings
+    single = {key: value for key, value in SINGLE.items() if key in known}
+    poisoned = tuple(
+        one if one.split == "train" else replace(one, y=9 - one.y, measured=~one.measured)
+        for one in slides.slides
+    )
     results = []
-    for poison in (False, True):
-        others = [*slides.of("val"), *slides.of("test")]
-        if poison:
-            others = [replace(slide, y=np.full_like(slide.y, np.nan)) for slide in others]
-        predictor = fitted(name, slides.of("train"), **settings)
-        results.append(predict(predictor, [slide.blind() for slide in others]))
-    np.testing.assert_array_equal(*results)
+    for part, data in (("clean", slides), ("poisoned", replace(slides, slides=poisoned))):
+        fit = selected(name, data, tmp_path / part, steps=1, **single, **settings)
+        others = [one.blind() for one in data.slides if one.split != "train"]
+        results.append((fit.val_mse, predict(fit.predictor, others)))
+    assert results[0][0] != results[1][0]  # the selection does see them
+    np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
 @every_predictor

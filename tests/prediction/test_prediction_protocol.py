@@ -10,7 +10,7 @@ from every_predictor import EXTRA
 from prediction_samples import cohort, expression
 
 from spared_benchmark.errors import ContractError
-from spared_benchmark.prediction import predictors
+from spared_benchmark.prediction import predictors, protocol
 from spared_benchmark.prediction.protocol import run_predictors
 from spared_benchmark.prediction.scores import COLUMNS, GENE_COLUMNS, score_predictions
 from spared_benchmark.reporting import schemas
@@ -168,3 +168,33 @@ def test_predictions_of_another_cohort_are_refused(done):
         score_predictions(renamed, [done.predictions], "TOY", "inductive")
     with pytest.raises(ContractError, match="genes are not those of the expression"):
         score_predictions(adata[:, :2], [done.predictions], "TOY", "inductive")
+
+
+def test_a_seed_that_fails_takes_no_other_with_it(tmp_path, monkeypatch):
+    fit = protocol.fit_predictor
+
+    def failing(task):
+        if task.training.seed == 2:
+            raise RuntimeError("the card fell off the bus")
+        return fit(task)
+
+    monkeypatch.setattr(protocol, "fit_predictor", failing)
+    result = run(["small_cnn", "train_mean"], tmp_path, seeds=(1, 2, 3))
+    assert list(result.predictions.layers) == ["small_cnn.1", "small_cnn.3", "train_mean.1"]
+    card = result.card["predictors"]["small_cnn"]
+    assert card["status"] == "failed"
+    assert card["reason"] == "seed 2: RuntimeError: the card fell off the bus"
+    assert card["seeds"] == [1, 3]
+    assert result.predictions.uns["failed"] == {"small_cnn": card["reason"]}
+
+
+def test_a_predictor_that_fails_whole_leaves_no_layer(tmp_path, monkeypatch):
+    def failing(task):
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(protocol, "fit_predictor", failing)
+    result = run(["small_cnn"], tmp_path)
+    check(result.predictions, "predictions")
+    assert list(result.predictions.layers) == []
+    assert result.card["status"] == "failed"
+    assert result.card["reason"] == "RuntimeError: no room"

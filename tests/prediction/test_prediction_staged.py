@@ -1,11 +1,15 @@
 """Two stages: the first is fitted as it would be alone, and train spots can be shown unseen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from every_predictor import create, fitted, predict, selected
+from every_predictor import create, fitted, predict, selected, task_of
 from prediction_samples import cohort
 
 from spared_benchmark.errors import ContractError
+from spared_benchmark.prediction.cards import rates_found, rates_of
+from spared_benchmark.prediction.fit import fit_predictor
 from spared_benchmark.prediction.staged import folds, put_together
 
 
@@ -72,3 +76,29 @@ def test_out_of_fold_the_second_stage_sees_predictions_made_without_the_spot(sli
 def test_a_stage_that_was_not_fitted_is_an_error(slides):
     with pytest.raises(ContractError, match="first stage 'small_cnn' was not fitted"):
         create("two_stages").prepare(slides.of("train"))
+
+
+def test_each_stage_keeps_its_own_rate(slides, tmp_path):
+    task = task_of("two_stages", slides, tmp_path, rates=(1e-3,))
+    both = fit_predictor(replace(task, first_rates=(1e-4, 1e-2)))
+    assert both.best.learning_rate == 1e-3
+    assert {record.learning_rate for record in both.first.trials} == {1e-4, 1e-2}
+    found = rates_found("two_stages", both)
+    assert found == {
+        "two_stages": 1e-3,
+        "two_stages.first": both.first.best.learning_rate,
+    }
+    told = {
+        "predictor": "two_stages",
+        "learning_rates": [1e-3],
+        "first": {"learning_rates": [1e-2]},
+    }
+    assert rates_of(told) == {"two_stages": 1e-3, "two_stages.first": 1e-2}
+
+
+def test_another_first_stage_is_another_trial(slides, tmp_path):
+    keys = set()
+    for rate in (1e-3, 1e-2):
+        task = task_of("two_stages", slides, tmp_path, rates=(1e-3,))
+        keys.add(fit_predictor(replace(task, first_rates=(rate,))).best.trial)
+    assert len(keys) == 2

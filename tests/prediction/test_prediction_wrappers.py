@@ -120,3 +120,11 @@ def test_faithful_patch_models_turn_a_batch_as_one(train):
         plain = gather(resident, batch.spot)
         views = [dihedral(plain.pixels, torch.full((1,), view)) for view in range(8)]
         assert any(torch.equal(batch.pixels, view) for view in views)
+
+
+def test_wrappers_tell_of_the_inner_loss_and_embedding(train, monkeypatch):
+    monkeypatch.setattr(type(predictors.create("vit_b", size="tiny")), "loss_is_a_mean", False)
+    predictor = prepared("vit_b_delta", train)
+    assert not predictor.loss_is_a_mean
+    batch = gather(predictor.resident(train), torch.arange(5))
+    assert predictor.embedding(batch).shape == (5, predictor.head.in_features)

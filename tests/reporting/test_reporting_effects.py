@@ -56,6 +56,21 @@ def test_the_cell_tells_value_interval_and_subjects() -> None:
     assert differences.difference_cell(nothing, "").text.endswith(f"(no{NBSP}interval)")
 
 
+def test_of_one_seed_nothing_is_better_or_worse() -> None:
+    rows = _difference(-0.02, -0.004, (-0.03, -0.001))
+    several = rows.assign(over=rows["over"] + " and seeds")
+    assert differences.verdict(several) == "better"
+    assert "40 blocks and seeds; over 3 subjects and seeds" in _cell(several).title
+    once = rows.assign(over=rows["over"] + " of one seed")
+    assert differences.verdict(once) == "undecided"
+    assert _cell(once).text.startswith(f"undecided, one seed{NBSP}{MINUS}0.012")
+    assert "40 blocks of one seed; over 3 subjects of one seed" in _cell(once).title
+
+
+def _cell(rows: pd.DataFrame):
+    return differences.difference_cell(rows, "absent")
+
+
 def test_each_predictor_stands_beside_itself(summary: pd.DataFrame, compared: pd.DataFrame) -> None:
     methods, controls = effects.effect_grid(summary, compared, "VLO").groups
     rows = {(row[0].text, row[1].text): row for row in (*methods.rows, *controls.rows)}
@@ -88,6 +103,9 @@ def test_the_tally_counts_methods_alone(summary: pd.DataFrame, compared: pd.Data
         "against measured 2 better, 2 worse, 6 undecided."
     )
     assert effects.tally(summary, pd.DataFrame()) == ""
+    once = effects.tally(summary, compared.assign(over="blocks of one seed"))
+    assert "against raw 10 undecided; against measured 10 undecided." in once
+    assert once.endswith("trained with one seed are undecided; several seeds would tell.")
 
 
 def test_exchanged_labels_at_chance_and_beyond(compared: pd.DataFrame) -> None:
@@ -107,6 +125,8 @@ def test_exchanged_labels_at_chance_and_beyond(compared: pd.DataFrame) -> None:
         f"errors below train_mean's, by luck or by a leak: vit_b_shuffled on raw ({MINUS}0.300)"
         in sentence
     )
+    once = leaky.assign(over=leaky["over"].mask(error, "blocks of one seed"))
+    assert effects.shuffled_sentence(once) == sentence, "a leak is told of, of one seed too"
     single = effects.shuffled_sentence(compared.assign(over="blocks"))
     assert "of one exchange of labels, it may well lie outside by luck" in single
     assert effects.shuffled_sentence(pd.DataFrame()) == ""

@@ -190,7 +190,7 @@ def test_a_diverged_trial_is_recorded_and_never_selected(tmp_path):
 
 
 def test_all_diverged_is_an_error_that_names_the_rates(tmp_path):
-    with pytest.raises(DivergedError, match=r"every trial diverged \(learning rates 0.01, 0.5"):
+    with pytest.raises(DivergedError, match=r"lr=0.01, 0.5.*: every trial diverged"):
         sweep(Exploding, training(tmp_path, rates=(0.01, 0.5)))
 
 

@@ -4,7 +4,7 @@ A save replaces the file in one step and then writes a sidecar with the digest o
 made it. Before a run the digest expected now is told to each dataset (see
 `spared_benchmark.provenance`), so a file made by other settings does not exist for that run. What
 tells of a failure, such as that of one predictor, can be loaded and yet does not exist: the next
-run tries again.
+run tries again, and makes again what was made from it (`provenance.follow_failures`).
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class CompleteDataset(AbstractDataset[Content, Content], Generic[Content]):
         self._rebuilt = rebuilt
         self.guard = guard
         self.expected: str | None = None
+        self.follows_failure = False
 
     @abstractmethod
     def read(self, path: Path) -> Content:
@@ -115,13 +116,19 @@ class CompleteDataset(AbstractDataset[Content, Content], Generic[Content]):
         return made_by
 
     @property
+    def tells_of_failure(self) -> bool:
+        """Whether what lies there was saved as a failure."""
+        if not self._sidecar.exists():
+            return False
+        return bool(json.loads(self._sidecar.read_text(encoding="utf-8")).get("failed", False))
+
+    @property
     def _sidecar(self) -> Path:
         return self._filepath.with_name(f".{self._filepath.name}.json")
 
     def _exists(self) -> bool:
-        if self._rebuilt or self.problem() is not None:
-            return False
-        return not json.loads(self._sidecar.read_text(encoding="utf-8")).get("failed", False)
+        there = not self._rebuilt and self.problem() is None
+        return there and not self.follows_failure and not self.tells_of_failure
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath.as_posix(), "optional": self.optional}

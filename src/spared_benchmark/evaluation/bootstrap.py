@@ -7,11 +7,13 @@ blocks are drawn with replacement instead, within each slide.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
+from scipy import sparse, stats
 
 from spared_benchmark.errors import InputError
 from spared_benchmark.study import Lattice
@@ -72,9 +74,14 @@ class Units:
         return self.stratum.size
 
     @property
+    def freedom(self) -> int:
+        """Degrees of freedom of what draws tell: units beyond the first of their stratum."""
+        return self.count - np.unique(self.stratum).size
+
+    @property
     def varied(self) -> bool:
         """Whether draws can differ: some stratum has two units or more."""
-        return bool(np.bincount(self.stratum).max(initial=0) > 1)
+        return self.freedom > 0
 
     def sums(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return the sum of each unit's rows ``(n_units, n)`` of ``values`` ``(n_spots, n)``."""
@@ -101,6 +108,34 @@ def interval(
     tail = (1 - level) / 2
     low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
     return low, high
+
+
+class Part(NamedTuple):
+    """A part of a mean's variance that is independent of the others.
+
+    Attributes:
+        variance: What it adds to the variance of the mean.
+        freedom: Degrees of freedom of its estimate, 1 or more.
+    """
+
+    variance: float
+    freedom: int
+
+
+def half_width(parts: Sequence[Part], level: float = LEVEL) -> float:
+    """Return half of Student's interval of a mean whose variance is the sum of ``parts``.
+
+    The quantile is the mean of the parts' own, weighted with their variances (Cochran 1964,
+    Biometrics 20:191). It covers the level or a little more whichever part is the largest;
+    Satterthwaite's degrees of freedom cover too seldom where one part is of two or three seeds.
+    """
+    total = sum(part.variance for part in parts)
+    if total <= 0:
+        return 0.0
+    weighted = sum(
+        part.variance * float(stats.t.ppf((1 + level) / 2, part.freedom)) for part in parts
+    )
+    return weighted / total * math.sqrt(total)
 
 
 def spatial_blocks(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spared_benchmark.atomic import digest_of
 from spared_benchmark.errors import ContractError, InputError
 from spared_benchmark.prediction.spaces import Space, converted
-from spared_benchmark.prediction.types import BlindSlide, Patches, Slide
+from spared_benchmark.prediction.types import BlindSlide, Patches, Sampling, Slide
 from spared_benchmark.tissue.lattice import neighbour_table
 
 if TYPE_CHECKING:
@@ -57,10 +57,11 @@ class Assembled:
         """Return the slides of ``split``."""
         return [slide for slide in self.slides if slide.split == split]
 
-    def digest(self) -> str:
-        """Return a digest of everything that training and selection see."""
+    def digest(self, sampling: Sampling) -> str:
+        """Return a digest of everything that training and selection see of it by ``sampling``."""
         seen = [slide for slide in self.slides if slide.split != "test"]
-        return digest_of([self.target, self.space, self.genes, *map(_fingerprint, seen)])
+        prints = [_fingerprint(slide, sampling) for slide in seen]
+        return digest_of([self.target, self.space, self.genes, *prints])
 
 
 def assemble(
@@ -199,12 +200,17 @@ def _rows_of(store: PatchStore, slide: str, spots: pd.Index) -> NDArray[np.int64
     return np.asarray(rows, dtype=np.int64)
 
 
-def _fingerprint(slide: Slide) -> list[Any]:
-    arrays = [slide.y, slide.weight, slide.measured, slide.array_rc, *slide.features.values()]
-    identity = slide.patches.identity if slide.patches else ""
-    rows = [slide.patches.rows] if slide.patches else []
-    names = [slide.slide, slide.split, identity, *slide.features]
-    return [*names, *(_array_digest(array) for array in [*arrays, *rows])]
+def _fingerprint(slide: Slide, sampling: Sampling) -> list[Any]:
+    arrays = [slide.y, slide.weight, slide.measured]
+    arrays += [slide.array_rc, slide.xy_um, slide.neighbours]
+    arrays += [slide.features[name] for name in sampling.features if name in slide.features]
+    arrays += [slide.counts] if sampling.counts and slide.counts is not None else []
+    identity = ""
+    if slide.patches is not None and sampling.image_size is not None:
+        identity = slide.patches.identity
+        arrays.append(slide.patches.rows)
+    names = [slide.slide, slide.subject, slide.split, identity, *sampling.features]
+    return [*names, *map(_array_digest, arrays)]
 
 
 def _array_digest(array: NDArray[Any]) -> str:

@@ -16,6 +16,9 @@ from spared_benchmark.prediction.staged import Staged
 from spared_benchmark.registry import Kind
 from spared_benchmark.training.sweep import parameter_counts
 
+# The first stage of a predictor, where learning rates are told by name.
+FIRST = ".first"
+
 
 def kind_of(name: str) -> Kind:
     """Return ``control`` for what was fitted to exchanged labels, else what the card says."""
@@ -63,6 +66,7 @@ def card_of(name: str, fits: Mapping[int, Fitted], slides: Assembled) -> dict[st
         "spot_views": views,
         "spot_views_per_second": views / seconds if seconds else None,
         "grid": [dict(row) for row in first.grid],
+        "first": _first_of(fits),
         "trials": [record.summary() for record in trials],
     }
 
@@ -74,23 +78,53 @@ def failed_card(name: str, target: str, space: str, error: Exception) -> dict[st
         "label": predictors.card(method_of(name)).label,
         "kind": kind_of(name),
         "status": "failed",
-        "reason": f"{type(error).__name__}: {error}",
+        "reason": reason_of(error),
         "target": target,
         "space": space,
     }
 
 
+def reason_of(error: Exception) -> str:
+    """Return what is told of an error."""
+    return f"{type(error).__name__}: {error}"
+
+
+def rates_found(name: str, fitted: Fitted) -> dict[str, float]:
+    """Return the best learning rates of a fit, by predictor; of its first stage with `FIRST`."""
+    stages = {name: fitted, f"{name}{FIRST}": fitted.first}
+    return {
+        stage: found.best.learning_rate
+        for stage, found in stages.items()
+        if found is not None and found.best is not None
+    }
+
+
 def rates_of(card: Mapping[str, Any]) -> dict[str, float]:
-    """Return the learning rate that each trained predictor of a card was best with.
+    """Return the learning rates that the predictors of a card were best with, as `rates_found`.
 
     Args:
         card: Of one predictor, or of several under ``predictors``.
     """
     several: Mapping[str, Mapping[str, Any]] = card.get("predictors") or {"": card}
+    found: dict[str, float] = {}
+    for one in several.values():
+        for stage, told in (("", one), (FIRST, one.get("first") or {})):
+            if told.get("learning_rates"):
+                found[f"{one['predictor']}{stage}"] = float(told["learning_rates"][0])
+    return found
+
+
+def _first_of(fits: Mapping[int, Fitted]) -> dict[str, Any] | None:
+    """Return how the first stages came about; nothing where there are none."""
+    stages = [fitted.first for fitted in fits.values() if fitted.first is not None]
+    if not stages:
+        return None
     return {
-        str(one["predictor"]): float(one["learning_rates"][0])
-        for one in several.values()
-        if one.get("learning_rates")
+        "predictor": stages[0].predictor.card.name,
+        "val_mse": float(np.mean([stage.val_mse for stage in stages])),
+        "learning_rates": [stage.best.learning_rate for stage in stages if stage.best],
+        "seconds": sum(stage.seconds for stage in stages),
+        "trials": [record.summary() for stage in stages for record in stage.trials],
     }
 
 

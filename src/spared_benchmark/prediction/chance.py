@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from spared_benchmark.evaluation.bootstrap import LEVEL, Units, interval
+from spared_benchmark.evaluation.bootstrap import Part, Units, half_width, interval
 from spared_benchmark.evaluation.correlation import correlation, pearson
 
 BLOCKS, BLOCKS_AND_EXCHANGES = "blocks", "blocks and exchanges"
@@ -51,7 +50,8 @@ def chance_correlation(
     Every seed exchanges other labels, and what is learnt from one exchange is a function of the
     image that resembles the tissue or its opposite by luck. No drawing of blocks tells of that
     luck, so an interval over blocks alone excludes 0 far too often. Where there are several seeds
-    the interval is Student's, with the variance of their mean added to that from blocks.
+    the interval is Student's, with the variance of their mean added to that from blocks; see
+    `evaluation.bootstrap.half_width`.
 
     Args:
         truth: Values ``(n_spots, n_genes)``.
@@ -78,8 +78,8 @@ def chance_correlation(
     if seeds < 2:
         low, high = interval(mean)
         return Chance(value, float(low), float(high), over, n)
-    spread = np.sqrt(points.var(ddof=1) / seeds + mean.var())
-    half = float(stats.t.ppf((1 + LEVEL) / 2, seeds - 1) * spread)
+    exchanges = Part(float(points.var(ddof=1)) / seeds, seeds - 1)
+    half = half_width([exchanges, Part(float(mean.var()), blocks.freedom)])
     return Chance(value, value - half, value + half, over, n)
 
 

@@ -2,7 +2,8 @@
 
 Labels of test slides are read here, as in `prediction.scores`: from files, after everything is
 fixed. Errors of two predictions are compared on the same entries, so what makes an entry hard for
-both cancels out; intervals come from drawing blocks of neighbouring spots, or subjects.
+both cancels out; intervals come from drawing blocks of neighbouring spots, or subjects, and from
+how much trainings with other seeds differ.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from spared_benchmark.evaluation.bootstrap import Units, interval
+from spared_benchmark.evaluation.bootstrap import Part, Units, half_width, interval
+from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.chance import BLOCKS, Chance, chance_correlation
 from spared_benchmark.prediction.common_spots import Spots, common_spots
-from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED
+from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, method_of
 from spared_benchmark.prediction.spaces import SPACES, Space, converted
+from spared_benchmark.prediction.trainings import Trainings, drawn_name, seed_parts
 from spared_benchmark.study import Protocol
 
 COLUMNS = (
@@ -41,13 +44,15 @@ class _Errors:
     """Errors of every target and predictor in one space.
 
     Attributes:
-        by_spot: By model, each spot's sum over measured genes of squared errors, the mean over
-            seeds ``(n_spots,)``.
+        by_spot: By model, each spot's sum over measured genes of squared errors, with every seed
+            ``(n_spots, n_seeds)``.
+        seeds: By model, its seeds as layers name them.
         kinds: By model: ``method``, ``control`` or ``ceiling``.
         chance: By model that was fitted to exchanged labels, its correlation.
     """
 
     by_spot: dict[_Model, NDArray[np.float64]] = field(default_factory=dict)
+    seeds: dict[_Model, tuple[str, ...]] = field(default_factory=dict)
     kinds: dict[_Model, str] = field(default_factory=dict)
     chance: dict[_Model, Chance] = field(default_factory=dict)
 
@@ -73,10 +78,14 @@ def compare_predictions(
       metric ``pcc_gene`` its correlation itself, which should be 0 within its interval.
 
     ``over`` says what was drawn: ``blocks`` within slides, and ``subjects`` where there are three
-    or more; of few subjects the interval is little more than their range. A correlation by chance
-    is told over ``blocks and exchanges`` where labels were exchanged with several seeds; of one
-    exchange the interval excludes 0 far too often, see `prediction.chance`. ``units`` counts blocks
-    or subjects, ``n`` the entries (genes for ``pcc_gene``). Ends are NaN where draws cannot differ.
+    or more; of few subjects the interval is little more than their range. Where seeds change a
+    model it is ``blocks and seeds``: the variance over trainings is added, see
+    `prediction.trainings`. ``blocks of one seed`` is of what was trained once: it does not tell
+    what another seed would change, and may exclude 0 by luck. Of subjects likewise. A correlation
+    by chance is told over ``blocks and exchanges`` where labels were exchanged with several seeds;
+    of one exchange the interval excludes 0 far too often, see `prediction.chance`. ``units`` counts
+    blocks or subjects, ``n`` the entries (genes for ``pcc_gene``). Ends are NaN where draws cannot
+    differ.
 
     Args:
         expression: Of the cohort.
@@ -122,8 +131,8 @@ def _rows(
     kept = spots.split == spots.reported
     rows: list[dict[str, str | float]] = []
     for over, own in units.items():
-        found = _differences(errors, pairs, counts, kept, own, times[over])
-        rows += [{**row, "over": over, "units": own.count} for row in found]
+        found = _differences(errors, pairs, counts, kept, (over, own), times[over])
+        rows += [{**row, "units": own.count} for row in found]
     drawn = {"units": units[BLOCKS].count}
     for (target, predictor), chance in errors.chance.items():
         names = {"comparison": "shuffled", "predictor": predictor, "target": target, "against": ""}
@@ -153,7 +162,8 @@ def _errors(
             wrong = [np.where(measured, one - truth, 0.0) for one in values]
             squared = [np.einsum("ij,ij->i", one, one) for one in wrong]
             model = target, predictor
-            errors.by_spot[model] = np.mean(squared, axis=0)
+            errors.by_spot[model] = np.stack(squared, axis=1)
+            errors.seeds[model] = tuple(layer.rpartition(".")[2] for layer in layers)
             errors.kinds[model] = str(adata.uns["kinds"][predictor])
             if exchanged(predictor):
                 errors.chance[model] = chance_correlation(
@@ -193,12 +203,14 @@ def _differences(
     pairs: Sequence[_Pair],
     counts: NDArray[np.float64],
     kept: NDArray[np.bool_],
-    units: Units,
+    drawn_from: tuple[str, Units],
     times: NDArray[np.float64],
 ) -> Iterator[dict[str, str | float]]:
     """Yield a row for each pair; one matrix product gives every model's error in every draw."""
+    over, units = drawn_from
     column = {model: place for place, model in enumerate(errors.by_spot)}
-    sums = units.sums(np.stack(list(errors.by_spot.values()), axis=1)[kept])
+    by_spot = [of_seeds.mean(axis=1) for of_seeds in errors.by_spot.values()]
+    sums = units.sums(np.stack(by_spot, axis=1)[kept])
     entries = units.sums(counts[kept, None])[:, 0]
     total = float(entries.sum())
     if not pairs or not total:
@@ -207,21 +219,47 @@ def _differences(
     first = np.array([column[model] for _, model, _ in pairs])
     second = np.array([column[other] for _, _, other in pairs])
     mean = sums.sum(axis=0) / total
-    low, high = interval(samples[:, first] - samples[:, second])
-    if not units.varied:
-        low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
+    trainings = _trainings(errors, kept, total)
     for place, (comparison, model, other) in enumerate(pairs):
+        value = float(mean[first[place]] - mean[second[place]])
+        parts = seed_parts(trainings[model], trainings[other])
+        drawn = samples[:, first[place]] - samples[:, second[place]]
+        low, high = _ends(value, drawn, parts, units)
         yield {
             "comparison": comparison,
             "predictor": model[1],
             "target": model[0],
             "against": other[0] if comparison == "target" else other[1],
             "metric": "mse_difference",
-            "value": float(mean[first[place]] - mean[second[place]]),
-            "low": float(low[place]),
-            "high": float(high[place]),
+            "value": value,
+            "low": low,
+            "high": high,
             "n": int(total),
+            "over": drawn_name(over, parts),
         }
+
+
+def _trainings(errors: _Errors, kept: NDArray[np.bool_], total: float) -> dict[_Model, Trainings]:
+    """Return every model's errors by seed on the spots ``kept``."""
+    found = {}
+    for model, by_spot in errors.by_spot.items():
+        drawn = exchanged(model[1]) or predictors.card(method_of(model[1])).trained
+        by_seed = by_spot[kept].sum(axis=0) / total
+        found[model] = Trainings(errors.seeds[model], by_seed, not drawn)
+    return found
+
+
+def _ends(
+    value: float, drawn: NDArray[np.float64], parts: list[Part] | None, units: Units
+) -> tuple[float, float]:
+    """Return the interval of a difference: of the draws alone where no seed is known to differ."""
+    if not units.varied:
+        return float("nan"), float("nan")
+    if not parts:
+        low, high = interval(drawn)
+        return float(low), float(high)
+    half = half_width([*parts, Part(float(drawn.var()), units.freedom)])
+    return value - half, value + half
 
 
 def _on_val(errors: _Errors, counts: NDArray[np.float64], spots: Spots) -> dict[_Model, float]:
@@ -229,7 +267,7 @@ def _on_val(errors: _Errors, counts: NDArray[np.float64], spots: Spots) -> dict[
     val = spots.split == "val"
     total = float(counts[val].sum())
     return {
-        model: float(by_spot[val].sum()) / total if total else float("nan")
+        model: float(by_spot[val].mean(axis=1).sum()) / total if total else float("nan")
         for model, by_spot in errors.by_spot.items()
     }
 

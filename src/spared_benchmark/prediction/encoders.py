@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spared_benchmark.atomic import digest_of, file_digest
 from spared_benchmark.prediction.image_networks import build
 from spared_benchmark.prediction.images import normalised, sub_tiles
 from spared_benchmark.study import EncoderSettings
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 _IMAGES_AT_ONCE = 64
 _IMAGES_AT_ONCE_ON_GPU = 256
 _SECONDS_BETWEEN_REPORTS = 30.0
-# Raised when the same settings give other features.
-_VERSION = 2
 
 _log = logging.getLogger(__name__)
 
@@ -61,13 +58,6 @@ class PatchEncoder(nn.Module):
         if not trainable:
             self.network.requires_grad_(requires_grad=False)
             self.eval()
-
-    @property
-    def digest(self) -> str:
-        """What features depend on, beside the patches."""
-        path = self.settings.weights_file
-        file = "" if path is None else file_digest(path)
-        return digest_of([_VERSION, self.settings, file])
 
     def train(self, mode: bool = True) -> PatchEncoder:  # noqa: FBT001, FBT002 - torch's signature
         """Change the mode of a trainable encoder; a frozen one stays as it is."""

@@ -6,11 +6,13 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from spared_benchmark.atomic import file_digest
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.assemble import Assembled
 from spared_benchmark.prediction.predictor import Predictor
@@ -61,6 +63,8 @@ class Task:
         training: Budget, seed and store of trials.
         size: Of the predictor.
         settings: That replace those of the size.
+        first_rates: Learning rates of the first stage of a predictor that has one; those of the
+            budget when not given.
     """
 
     name: str
@@ -68,10 +72,16 @@ class Task:
     training: Training
     size: Size = "small"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    first_rates: tuple[float, ...] = ()
 
     def create(self) -> Predictor:
         """Return the predictor, not prepared."""
         return predictors.create(self.name, size=self.size, **self.settings)
+
+    def at(self, rates: tuple[float, ...]) -> Task:
+        """Return the task with other learning rates."""
+        budget = self.training.budget.model_copy(update={"learning_rates": rates})
+        return replace(self, training=replace(self.training, budget=budget))
 
 
 class PredictionProblem:
@@ -187,20 +197,17 @@ def fit_predictor(task: Task) -> Fitted:
 
 def _first_stage(plain: Staged, task: Task) -> tuple[Fitted, dict[str, Attached]]:
     """Return the first stage and, if asked for, what train slides show without it."""
-    own = replace(task, name=plain.first, settings=plain.first_settings())
+    own = replace(task, name=plain.first, settings=plain.first_settings(), first_rates=())
+    own = own.at(task.first_rates or task.training.budget.learning_rates)
     first = fit_predictor(own)
     if not plain.settings.get("out_of_fold", False):
         return first, {}
-    rates = (first.best.learning_rate,) if first.best else task.training.budget.learning_rates
-    budget = task.training.budget.model_copy(update={"learning_rates": rates})
+    if first.best is not None:
+        own = own.at((first.best.learning_rate,))
     train, shown = task.assembled.of("train"), []
     for fold in folds(train):
         others = (*fold.rest, *task.assembled.of("val"))
-        part = replace(
-            own,
-            assembled=replace(task.assembled, slides=others),
-            training=replace(task.training, budget=budget),
-        )
+        part = replace(own, assembled=replace(task.assembled, slides=others))
         stage = fit_predictor(part).predictor
         shown.append((fold, plain.shown(stage, fold.held_out)))
     return first, put_together(train, shown)
@@ -227,15 +234,29 @@ def _closed_form(task: Task, first: Fitted | None, held_out: Mapping[str, Attach
     with isolated(task.training.seed, "network"):
         predictor = _prepared(task, first, held_out)
     selection = Selection(task.assembled.of("val"), predictor, task.training.device)
+    grid = _chosen(predictor, selection)
+    return Fitted(predictor, _least(grid, selection, predictor), 0.0, grid=grid)
+
+
+def _chosen(predictor: Predictor, selection: Selection) -> tuple[Mapping[str, float], ...]:
+    """Let the predictor take the best of its candidates; returns all with their errors on val."""
+    candidates = predictor.candidates()
     grid: list[dict[str, float]] = []
-    for candidate in predictor.candidates():
+    for candidate in candidates:
         predictor.choose(candidate)
         grid.append({**candidate, "val_mse": selection.metrics(predictor)["val_mse"]})
-    if not grid:
-        return Fitted(predictor, selection.metrics(predictor)["val_mse"], 0.0)
-    best = min(range(len(grid)), key=lambda index: grid[index]["val_mse"])
-    predictor.choose(predictor.candidates()[best])
-    return Fitted(predictor, grid[best]["val_mse"], 0.0, grid=tuple(grid))
+    if grid:
+        best = min(range(len(grid)), key=lambda index: grid[index]["val_mse"])
+        predictor.choose(candidates[best])
+    return tuple(grid)
+
+
+def _least(
+    grid: tuple[Mapping[str, float], ...], selection: Selection, predictor: Predictor
+) -> float:
+    if grid:
+        return min(row["val_mse"] for row in grid)
+    return selection.metrics(predictor)["val_mse"]
 
 
 def _trained(task: Task, first: Fitted | None, held_out: Mapping[str, Attached]) -> Fitted:
@@ -252,14 +273,13 @@ def _trained(task: Task, first: Fitted | None, held_out: Mapping[str, Attached])
         "version": plain.card.version,
         "size": task.size,
         "settings": plain.settings,
+        "weights": _weights_digest(plain.settings),
         "target": assembled.target,
-        "data": assembled.digest(),
+        "data": assembled.digest(plain.sampling),
         "products": str(products).removeprefix("torch."),
     }
     if first is not None:
-        key = first.best.trial if first.best else first.grid
-        identity["first"] = {"trial": key, "out_of_fold": bool(held_out)}
-
+        identity["first"] = {**_identity_of(first), "out_of_fold": bool(held_out)}
     showcase = Showcase.of(task.name, assembled)
 
     def make(_seed: int) -> PredictionProblem:
@@ -271,4 +291,20 @@ def _trained(task: Task, first: Fitted | None, held_out: Mapping[str, Attached])
         predictor = make(training.seed).predictor
     predictor.module.load_state_dict(result.state)
     predictor.module.eval()
-    return Fitted(predictor, result.best.best_value, 0.0, trials=result.trials, best=result.best)
+    grid = _chosen(predictor, selection)
+    value = min(row["val_mse"] for row in grid) if grid else result.best.best_value
+    return Fitted(predictor, value, 0.0, grid=grid, trials=result.trials, best=result.best)
+
+
+def _identity_of(first: Fitted) -> dict[str, Any]:
+    """Return what tells a fitted first stage from any other."""
+    card = first.predictor.card
+    trial = first.best.trial if first.best else [dict(row) for row in first.grid]
+    told = {"name": card.name, "version": card.version, "settings": first.predictor.settings}
+    return {**told, "trial": trial}
+
+
+def _weights_digest(settings: Mapping[str, Any]) -> str:
+    """Return the digest of the file of weights that a network starts from, if there is one."""
+    weights = settings.get("weights", "none")
+    return "" if weights in ("none", "pretrained") else file_digest(Path(weights))

@@ -41,8 +41,19 @@ class OnFeatures(Predictor):
         return Sampling(features=(self.feature,))
 
     def inputs(self, batch: NodeBatch) -> Tensor:
-        """Return the features of the queries, ``(n_queries, d)``."""
-        return batch.feature(self.feature)[batch.query]
+        """Return the features of the queries, ``(n_queries, d)``.
+
+        Raises:
+            ConfigurationError: When the encoder gives those of several sub-tiles.
+        """
+        features = batch.feature(self.feature)[batch.query]
+        if features.ndim > 2:
+            msg = (
+                f"{self.card.name} takes one vector per spot; encoder {self.feature!r} gives "
+                f"{features.shape[1]} sub-tiles each; name an encoder with tiles: 1"
+            )
+            raise ConfigurationError(msg)
+        return features
 
     def features_of(self, slide: BlindSlide) -> NDArray[np.float32]:
         """Return the features of a slide's spots, ``(n_spots, d)``.

@@ -32,7 +32,7 @@ class Predictor(ABC):
     card: ClassVar[Card]
     # Whether the loss of a batch is a mean over its entries, so that a batch that does not fit into
     # memory can be computed in parts. A contrastive loss is not.
-    loss_is_a_mean: ClassVar[bool] = True
+    loss_is_a_mean: bool = True
 
     def __init__(self, size: Size = "small", **settings: Any) -> None:
         known = self.card.settings(size)

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from spared_benchmark.errors import ContractError
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.assemble import Assembled
-from spared_benchmark.prediction.cards import card_of, failed_card, kind_of
+from spared_benchmark.prediction.cards import (
+    FIRST,
+    card_of,
+    failed_card,
+    kind_of,
+    rates_found,
+    reason_of,
+)
 from spared_benchmark.prediction.fit import Fitted, Task, fit_predictor
 from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, method_of
 from spared_benchmark.prediction.nested import nested
@@ -115,34 +122,61 @@ def _every_seed(
     trials: TrialStore,
     rates: Mapping[str, float],
 ) -> _Run:
-    method, run = method_of(name), _Run()
-    trained = predictors.card(method).trained
+    """Fit with every seed; what the others gave is kept when one fails."""
+    run = _Run()
+    fits: dict[int, Fitted] = {}
+    errors: dict[int, Exception] = {}
+    known = dict(rates)
+    # A closed form is the same under every seed, unless what it is fitted to is drawn by it.
+    drawn = predictors.card(method_of(name)).trained or name.endswith(SHUFFLED)
+    for seed in settings.seeds if drawn else settings.seeds[:1]:
+        try:
+            fitted = fit_predictor(_task(name, seed, slides, settings, trials, known))
+            layers = _predicted(name, seed, fitted.predictor, slides, predicted, settings)
+        except Exception as error:
+            if seed == settings.seeds[-1] and not fits:
+                raise
+            _log.exception("%s on %s failed with seed %d", name, slides.target, seed)
+            errors[seed] = error
+            continue
+        if settings.rate_search == "once":
+            known |= rates_found(name, fitted)
+        run.layers |= layers
+        for key, value in fitted.predictor.state().items():
+            run.states[f"{name}.{seed}.{key}"] = value
+        fits[seed] = fitted
+    run.card = {**card_of(name, fits, slides), "selection": settings.selection}
+    if errors:
+        said = "; ".join(f"seed {seed}: {reason_of(error)}" for seed, error in errors.items())
+        run.card |= {"status": "failed", "reason": said}
+    return run
+
+
+def _task(
+    name: str,
+    seed: int,
+    slides: Assembled,
+    settings: BenchmarkSettings,
+    trials: TrialStore,
+    rates: Mapping[str, float],
+) -> Task:
+    method = method_of(name)
     budget = settings.budgets.get(name) or settings.budget(method)
+    first = rates.get(f"{name}{FIRST}")
+    first_rates = budget.learning_rates if first is None else (first,)
     if name in rates:
         budget = budget.model_copy(update={"learning_rates": (rates[name],)})
     extra = dict(settings.settings.get(name) or settings.settings.get(method, {}))
+    extra.pop("weights_digest", None)  # it names the file's content for the graph
     encoders = settings.encoders_of(name, method)
     if len(encoders) == 1:
         extra["feature"] = encoders[0]
     elif encoders:
         extra["features"] = encoders
-    fits: dict[int, Fitted] = {}
-    # A closed form is the same under every seed, unless what it is fitted to is drawn by it.
-    drawn = trained or name.endswith(SHUFFLED)
-    for seed in settings.seeds if drawn else settings.seeds[:1]:
-        learnt = shuffled(slides, seed) if name.endswith(SHUFFLED) else slides
-        training = Training.on_best_device(budget, seed, trials, settings.precision)
-        size = settings.sizes.get(name) or settings.sizes.get(method, "small")
-        fitted = fit_predictor(Task(method, learnt, training, size, extra))
-        if settings.rate_search == "once" and fitted.best is not None:
-            found = (fitted.best.learning_rate,)
-            budget = budget.model_copy(update={"learning_rates": found})
-        run.layers |= _predicted(name, seed, fitted.predictor, slides, predicted, settings)
-        for key, value in fitted.predictor.state().items():
-            run.states[f"{name}.{seed}.{key}"] = value
-        fits[seed] = fitted
-    run.card = card_of(name, fits, slides)
-    return run
+    learnt = shuffled(slides, seed) if name.endswith(SHUFFLED) else slides
+    training = Training.on_best_device(budget, seed, trials, settings.precision)
+    size = settings.sizes.get(name) or settings.sizes.get(method, "small")
+    return Task(method, learnt, training, size, extra, first_rates)
 
 
 def _predicted(

@@ -51,7 +51,7 @@ class Showcase:
         return cls(name, *named, val, assembled.target, assembled.space)
 
     def table(self, predicted: NDArray[np.float32]) -> pd.DataFrame:
-        """Return a row per gene: ``gene``, ``symbol``, ``mse``, ``mae``, ``pcc``, ``n``; best first.
+        """Return a row per gene, best first: gene, symbol, ``mse``, ``mae``, ``pcc``, ``n``.
 
         Over the measured entries of all val slides, ``n`` of them; the correlation is a mean over
         slides.

@@ -41,6 +41,7 @@ class Wrapper(Predictor):
         super().__init__(size, **settings)
         passed = {name: value for name, value in self.settings.items() if name not in self.own}
         self.within = self.inner(size, **passed)
+        self.loss_is_a_mean = self.within.loss_is_a_mean
 
     @property
     def sampling(self) -> Sampling:
@@ -64,9 +65,26 @@ class Wrapper(Predictor):
         """Return the inner loss."""
         return self.within.loss(batch)
 
+    @property
+    def head(self) -> nn.Linear:
+        """The output layer of the inner network.
+
+        Raises:
+            ContractError: When the inner predictor has none.
+        """
+        return self._network().head
+
     def predict(self, batch: NodeBatch) -> Tensor:
         """Return the inner prediction."""
         return self.within.predict(batch)
+
+    def embedding(self, batch: NodeBatch) -> Tensor:
+        """Return what the inner network's head works on, for the queries ``(n_queries, width)``.
+
+        Raises:
+            ContractError: When the inner predictor has no head.
+        """
+        return self._network().embedding(batch)
 
     def candidates(self) -> Sequence[Mapping[str, Any]]:
         """Return those of the inner predictor."""
@@ -83,6 +101,12 @@ class Wrapper(Predictor):
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Give ``state`` to the inner predictor."""
         self.within.load_state(state)
+
+    def _network(self) -> NetworkPredictor | Wrapper:
+        if isinstance(self.within, NetworkPredictor | Wrapper):
+            return self.within
+        msg = f"{self.card.name}: {self.inner.__name__} has no output layer"
+        raise ContractError(msg)
 
 
 class Delta(Wrapper):
@@ -136,10 +160,7 @@ class MeanBias(Wrapper):
     def prepare(self, train: Sequence[Slide]) -> None:
         """Prepare the inner predictor and raise its output bias by the mean of ``train``."""
         super().prepare(train)
-        if not isinstance(self.within, NetworkPredictor):
-            msg = f"{self.card.name}: {self.inner.__name__} has no output layer to raise"
-            raise ContractError(msg)
-        start_at_mean(self.within.head, train_mean(train))
+        start_at_mean(self.head, train_mean(train))
 
 
 class EightViews(Wrapper):

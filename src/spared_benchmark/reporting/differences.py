@@ -13,10 +13,14 @@ Verdict = Literal["better", "worse", "undecided"]
 RULE = (
     "“Better” and “worse”: the 95 % interval of the difference of squared errors lies on one side "
     "of 0, and so does the one over subjects where three or more are scored; else “undecided”. "
-    "Intervals come from drawing blocks of neighbouring spots within slides; none is corrected for "
-    "the number of comparisons, and none tells of other slides where one is scored."
+    "Intervals come from drawing blocks of neighbouring spots within slides, and where networks "
+    "were trained with several seeds they also hold how much trainings differ. Of a network that "
+    "was trained with one seed nobody knows what another would change, so its differences stay "
+    "“undecided”. None is corrected for the number of comparisons, and none tells of other slides "
+    "where one is scored."
 )
 BLOCKS = "blocks"
+_ONE_SEED = " of one seed"
 SPACE = "\N{NO-BREAK SPACE}"
 
 
@@ -45,9 +49,26 @@ def of_pair(
 
 def verdict(rows: pd.DataFrame) -> Verdict:
     """Return what the intervals of one difference of errors say of the first."""
-    if len(rows) and bool((rows["high"] < 0).all()):
+    if rows.empty or of_one_seed(rows):
+        return "undecided"
+    if below(rows):
         return "better"
-    return "worse" if len(rows) and bool((rows["low"] > 0).all()) else "undecided"
+    return "worse" if bool((rows["low"] > 0).all()) else "undecided"
+
+
+def below(rows: pd.DataFrame) -> bool:
+    """Say whether every interval of a difference lies below 0, however many seeds it is of."""
+    return len(rows) > 0 and bool((rows["high"] < 0).all())
+
+
+def of_one_seed(rows: pd.DataFrame) -> bool:
+    """Say whether what another seed would change of the difference is unknown."""
+    return len(rows) > 0 and bool(rows["over"].str.endswith(_ONE_SEED).any())
+
+
+def over_blocks(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose interval is over blocks, with or without seeds."""
+    return rows[rows["over"].str.startswith(BLOCKS)] if len(rows) else rows
 
 
 def difference_cell(rows: pd.DataFrame, absent: str) -> Cell:
@@ -57,16 +78,17 @@ def difference_cell(rows: pd.DataFrame, absent: str) -> Cell:
         rows: Of one difference, as from `of_pair`.
         absent: Why there may be none.
     """
-    blocks = rows[rows["over"] == BLOCKS] if len(rows) else rows
+    blocks = over_blocks(rows)
     if blocks.empty or not defined(blocks.iloc[0]["value"]):
         return Cell(DASH, "", absent)
     row = blocks.iloc[0]
-    told = [f"Minus {row['against']}; {decimal(row['units'], 0)} blocks"]
+    told = [f"Minus {row['against']}; {decimal(row['units'], 0)} {row['over']}"]
     told += [
-        f"over {decimal(other['units'], 0)} subjects {bounds(other)}"
-        for _, other in rows[rows["over"] != BLOCKS].iterrows()
+        f"over {decimal(other['units'], 0)} {other['over']} {bounds(other)}"
+        for _, other in rows.drop(blocks.index).iterrows()
     ]
-    text = f"{verdict(rows)}{SPACE}{signed(row['value'])} {bounds(row)}"
+    word = f"{verdict(rows)}, one seed" if of_one_seed(rows) else verdict(rows)
+    text = f"{word}{SPACE}{signed(row['value'])} {bounds(row)}"
     return Cell(text, float(row["value"]), "; ".join(told))
 
 

@@ -8,9 +8,12 @@ import pandas as pd
 
 from spared_benchmark.reporting.differences import (
     BLOCKS,
+    below,
     bounds,
     difference_cell,
+    of_one_seed,
     of_pair,
+    over_blocks,
     signed,
     verdict,
 )
@@ -21,6 +24,7 @@ from spared_benchmark.reporting.tables import SHUFFLED, TRUTH, in_order
 REFERENCES = ("raw", "measured")
 _DIFFERENCE = "Difference of the errors with its 95 % interval"
 _NOT_RUN = "Not trained on both, or not compared"
+_ONE_SEED = "Networks that were trained with one seed are undecided; several seeds would tell."
 
 
 def effect_grid(summary: pd.DataFrame, comparisons: pd.DataFrame, caption: str) -> Grid:
@@ -73,12 +77,13 @@ def tally(summary: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     if judged.empty:
         return ""
     completed = judged[(judged["kind"] == "method") & ~judged["target"].isin(REFERENCES)]
-    told = []
+    told, unknown = [], False
     for reference in REFERENCES:
         pairs = [
             of_pair(comparisons, "target", str(row["predictor"]), str(row["target"]), reference)
             for _, row in completed.iterrows()
         ]
+        unknown |= any(of_one_seed(rows) for rows in pairs)
         verdicts = [verdict(rows) for rows in pairs if len(rows)]
         if verdicts:
             counts = [(word, verdicts.count(word)) for word in ("better", "worse", "undecided")]
@@ -86,7 +91,8 @@ def tally(summary: pd.DataFrame, comparisons: pd.DataFrame) -> str:
             told.append(f"against {reference} {listed}")
     if not told:
         return ""
-    return f"Predictor by predictor and completed target, by 95 % intervals: {'; '.join(told)}."
+    sentence = f"Predictor by predictor and completed target, by 95 % intervals: {'; '.join(told)}."
+    return f"{sentence} {_ONE_SEED}" if unknown else sentence
 
 
 def shuffled_sentence(comparisons: pd.DataFrame) -> str:
@@ -104,11 +110,11 @@ def shuffled_sentence(comparisons: pd.DataFrame) -> str:
             f"interval of {int(inside.sum())}{_beyond(chance[~inside])}{_single(chance)}"
         )
     lower = [
-        f"{predictor} on {target} ({signed(_of_blocks(own)['value'])})"
+        f"{predictor} on {target} ({signed(over_blocks(own).iloc[0]['value'])})"
         for (predictor, target), own in rows[rows["metric"] == "mse_difference"].groupby(
             ["predictor", "target"], sort=False
         )
-        if verdict(own) == "better"
+        if below(own)
     ]
     told.append(
         f"errors below train_mean's, by luck or by a leak: {', '.join(lower)}"
@@ -155,7 +161,3 @@ def _single(chance: pd.DataFrame) -> str:
 def _range(values: Sequence[float]) -> str:
     low, high = min(values), max(values)
     return decimal(low) if low == high else f"{decimal(low)} to {decimal(high)}"
-
-
-def _of_blocks(rows: pd.DataFrame) -> pd.Series:
-    return rows[rows["over"] == BLOCKS].iloc[0]

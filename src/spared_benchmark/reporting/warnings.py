@@ -58,6 +58,14 @@ def score_warnings(study: Study, completion: pd.DataFrame, prediction: pd.DataFr
     notes = []
     scored = [table for table in (completion, prediction) if len(table)]
     on_val = {str(code) for table in scored for code in table.loc[table["validation"], "cohort"]}
+    held_out = [code for code in study.cohorts if _nested(code, completion, prediction)]
+    if held_out:
+        notes.append(
+            f"{_listed(held_out)}: no test slide. Predictors were selected on a part of train that "
+            "was held out for it (selection: nested); what is headed test for prediction are the "
+            "val slides, which nothing saw before. Completion is scored on val."
+        )
+    on_val -= set(held_out)
     if on_val:
         codes = [code for code in study.cohorts if code in on_val]
         notes.append(
@@ -180,6 +188,16 @@ def _lone_slides(ingestion: pd.DataFrame) -> list[str]:
         "slides or subjects there."
     )
     return [text]
+
+
+def _nested(cohort: str, completion: pd.DataFrame, prediction: pd.DataFrame) -> bool:
+    """Say whether a cohort is scored on val for completion, and on a test for prediction."""
+    if completion.empty or prediction.empty:
+        return False
+    completed = completion.loc[completion["cohort"] == cohort, "validation"]
+    predicted = prediction.loc[prediction["cohort"] == cohort, "validation"]
+    known = len(completed) > 0 and len(predicted) > 0
+    return known and bool(completed.all()) and not bool(predicted.any())
 
 
 def _runs(summary: pd.DataFrame, runs: str, words: str) -> list[str]:

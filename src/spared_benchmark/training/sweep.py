@@ -142,13 +142,13 @@ def telling_of_failure(*trials: SweepTrial) -> Iterator[None]:
 
 def _nothing_finished(records: Sequence[TrialRecord], training: Training) -> DivergedError:
     diverged = [record for record in records if record.status == "diverged"]
-    rates = ", ".join(f"{record.learning_rate:g}" for record in diverged)
+    title = training.title(*(record.learning_rate for record in diverged))
     which = "every trial diverged"
     if len(diverged) < len(records):
         which = "every trial that went on diverged, the others were halted before"
     return DivergedError(
-        f"{which} (learning rates {rates}; {dict(training.identity)}): the loss became infinite "
-        "or not a number; give lower rates in the method's budget"
+        f"{title}: {which}: the loss became infinite or not a number; give lower rates in the "
+        "method's budget"
     )
 
 

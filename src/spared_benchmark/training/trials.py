@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from spared_benchmark.atomic import atomic_path, digest_of, file_digest, write_json
+from spared_benchmark.atomic import abandoned, atomic_path, digest_of, file_digest, write_json
 
 _log = logging.getLogger(__name__)
 _UNREADABLE = (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError)
@@ -96,7 +96,8 @@ class Trial:
 
     def tidy(self) -> None:
         """Delete the checkpoint of a trial that has ended, and what killed writers left behind."""
-        for path in [self.folder / "checkpoint.pt", *self.folder.glob(".*")]:
+        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        for path in filter(abandoned, self.folder.glob(".*")):
             path.unlink(missing_ok=True)
 
     def weights(self) -> dict[str, Tensor] | None:

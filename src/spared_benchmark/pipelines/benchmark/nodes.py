@@ -62,6 +62,7 @@ def score(
     return score_predictions(expression, predictions, code, protocol)
 
 
+@version(2)
 def compare(expression: AnnData, protocol: Protocol, code: str, *predictions: AnnData) -> DataFrame:
     """Compare targets, methods with controls, and exchanged labels with chance, with intervals.
 

@@ -1,0 +1,61 @@
+"""Settings of predictors that cannot be, found before the first node runs.
+
+They are told by the predictors' cards, whose import brings torch, so this is asked before a run and
+not by every command.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spared_benchmark.configuration import Configuration
+from spared_benchmark.errors import nearest
+from spared_benchmark.prediction.names import method_of
+
+_ENCODER_SETTINGS = {"feature": "one encoder", "features": "a list of encoders"}
+
+
+def impossible_predictors(configuration: Configuration) -> list[str]:
+    """Return what is wrong with the settings of the study's predictors, a line each."""
+    from spared_benchmark.prediction import predictors
+
+    problems: list[str] = []
+    study, benchmark = configuration.study, configuration.benchmark
+    for name in [*study.predictors, *study.controls]:
+        method = method_of(name)
+        size = benchmark.sizes.get(name) or benchmark.sizes.get(method, "small")
+        card = predictors.card(method)
+        if card.sizes and size not in card.sizes:
+            where = f"benchmark.sizes.{name}"
+            problems.append(f"{where}: no size {size!r}; it has {', '.join(card.sizes)}")
+            continue
+        known = card.settings(size)
+        given = benchmark.settings.get(name) or benchmark.settings.get(method, {})
+        problems += [
+            f"benchmark.settings.{name}.{key}: unknown setting{nearest(key, known)}; it has "
+            f"{', '.join(known) or 'none'}"
+            for key in given
+            if key not in known
+        ]
+        problems += _weights(name, str(given.get("weights", "none")))
+        problems += _features(name, set(known), benchmark.encoders_of(name, method))
+    return problems
+
+
+def _weights(name: str, weights: str) -> list[str]:
+    if weights in ("none", "pretrained") or Path(weights).is_file():
+        return []
+    return [f"benchmark.settings.{name}.weights: the file {weights} does not exist"]
+
+
+def _features(name: str, known: set[str], encoders: tuple[str, ...]) -> list[str]:
+    wanted = next((key for key in _ENCODER_SETTINGS if key in known), None)
+    where = f"benchmark.features.{name}"
+    if wanted is None:
+        found = f"{where}: it works on no frozen features; found {', '.join(encoders)}"
+        return [found] if encoders else []
+    several = len(encoders) > 1
+    if not encoders or several != (wanted == "features"):
+        found = ", ".join(encoders) or "none"
+        return [f"{where}: needs {_ENCODER_SETTINGS[wanted]}; found {found}"]
+    return []
