@@ -51,12 +51,22 @@ def test_weights_that_are_not_there_are_told():
     assert problem == told
 
 
+def test_a_predictor_may_take_the_features_of_several_encoders():
+    parts = yaml.safe_load(STUDY)
+    encoders = {name: {"network": "random_conv", "seed": n} for n, name in enumerate("abc")}
+    settings = {"encoders": encoders, "features": {"feature_ridge": ["c", "a"]}}
+    configuration = Configuration.parse("x", parts, {"benchmark": settings})
+    assert configuration.encoders() == ["a", "c"]
+    assert configuration.benchmark.encoders_of("feature_ridge") == ("c", "a")
+
+
 def test_a_file_of_weights_is_known_by_its_content(tmp_path):
     path = tmp_path / "weights.safetensors"
     parts, seen = yaml.safe_load(STUDY), []
     for content in (b"one", b"two"):
         path.write_bytes(content)
-        settings = {**yaml.safe_load(BENCHMARK)["benchmark"]}
+        settings = yaml.safe_load(BENCHMARK)["benchmark"]
+        settings["encoders"] = {"random": {"network": "random_conv"}}
         settings["settings"] = {"small_cnn": {"weights": str(path)}}
         parameters = {"benchmark": settings, **yaml.safe_load(COMPLETION)}
         configuration = Configuration.parse("x", parts, parameters)

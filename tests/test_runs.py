@@ -119,7 +119,7 @@ def test_a_predictor_that_fails_stops_nothing_and_is_tried_again(finished):
         finished.write(path, BENCHMARK)
 
     assert "small_cnn on raw failed; the others go on" in first.stdout + first.stderr
-    assert "num_channels must be divisible by num_groups" in page
+    assert "num_channels (7) must be divisible by num_groups (4)" in page
     scored = set(pd.read_parquet(reporting / "prediction_scores.parquet")["predictor"])
     assert {"train_mean", "feature_ridge"} <= scored
     assert "small_cnn" not in scored

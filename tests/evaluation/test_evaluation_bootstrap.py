@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from spared_benchmark.errors import InputError
-from spared_benchmark.evaluation.bootstrap import paired_difference, spatial_blocks
+from spared_benchmark.evaluation.bootstrap import (
+    Part,
+    half_width,
+    paired_difference,
+    spatial_blocks,
+)
 
 
 def grid(side=20):

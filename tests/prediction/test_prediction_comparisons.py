@@ -240,7 +240,7 @@ def trained(cohort, target, seeds, draw, spread=0.1):
 
 @pytest.mark.parametrize("others", [(1, 2, 3), (4, 5, 6)], ids=["same seeds", "other seeds"])
 def test_alike_trainings_are_told_apart_by_seeds_as_seldom_as_they_should(others):
-    small = expression(genes=6, rows=10, columns=10, splits={"v": "val", "t": "test"})[0]
+    small = expression(genes=6, rows=15, columns=15, splits={"v": "val", "t": "test"})[0]
     inside, repeats = {"blocks and seeds": 0, "blocks of one seed": 0}, 40
     for draw in range(repeats):
         for over, first, second in (
@@ -248,7 +248,7 @@ def test_alike_trainings_are_told_apart_by_seeds_as_seldom_as_they_should(others
             ("blocks of one seed", (1,), others[:1]),
         ):
             given = trained(small, "raw", first, draw), trained(small, "measured", second, draw)
-            row = one(compared(small, *given, draws=100), comparison="target", over=over)
+            row = one(compared(small, *given, draws=100), target="measured", over=over)
             inside[over] += row["low"] <= 0 <= row["high"]
     assert inside["blocks and seeds"] >= 0.85 * repeats
     assert inside["blocks of one seed"] <= 0.7 * repeats, "blocks alone do not tell of seeds"
@@ -258,7 +258,7 @@ def test_seeds_widen_the_interval_only_where_a_seed_changes_something(cohort):
     controls = {"train_mean": (2.0, 2.0), "coordinates": (1.5, 1.5)}
     networks = predicted(cohort, "raw", {**controls, **ALIKE})
     table = compared(cohort, networks, predicted(cohort, "measured", controls))
-    closed = one(table, comparison="target", predictor="coordinates", over="blocks")
+    closed = one(table, target="measured", predictor="coordinates", over="blocks")
     assert np.isfinite(closed["low"])
     assert np.isfinite(one(table, comparison="train_mean", predictor="small_cnn")["low"])
     once = compared(cohort, predicted(cohort, "raw", {**controls, **ALIKE}, (1,)))
