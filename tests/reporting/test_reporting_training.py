@@ -50,7 +50,7 @@ def test_a_completer_tells_its_best_trial(table: pd.DataFrame) -> None:
 
 
 def test_only_the_name_of_a_file_of_weights_is_told() -> None:
-    card = {**cards_of("VLO")[2], "settings": {"weights": "/home/someone/secret/vit.safetensors"}}
+    card = {**cards_of("VLO")[2], "settings": {"weights": "/data/secret/vit.safetensors"}}
     assert training.training_table([card], "VLO")["weights"].item() == "vit.safetensors"
 
 

@@ -123,14 +123,14 @@ class Bank:
         for start in range(0, len(prepared), chunk):
             stop = min(start + chunk, len(prepared))
             distance = _distance(prepared[start:stop], prepared_keys, metric)
-            distance[torch.from_numpy(self._excluded(slide, start, stop))] = torch.inf
+            distance[torch.from_numpy(self.excluded(slide, start, stop))] = torch.inf
             self._check_enough(slide, distance, k)
             found = torch.topk(distance, k, largest=False)
             rows.append(found.indices.numpy())
             distances.append(_exact(prepared[start:stop], prepared_keys[found.indices], metric))
         return _ordered(np.concatenate(rows), np.concatenate(distances))
 
-    def _excluded(self, slide: BlindSlide, start: int, stop: int) -> NDArray[np.bool_]:
+    def excluded(self, slide: BlindSlide, start: int, stop: int) -> NDArray[np.bool_]:
         """Return which bank rows the spots ``start`` to ``stop`` may not find."""
         banned = np.zeros((stop - start, len(self.keys)), dtype=bool)
         if self.exclude == "none" or slide.slide not in self.slides:
