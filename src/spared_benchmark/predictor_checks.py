@@ -49,13 +49,13 @@ def _weights(name: str, weights: str) -> list[str]:
 
 
 def _features(name: str, known: set[str], encoders: tuple[str, ...]) -> list[str]:
-    wanted = next((key for key in _ENCODER_SETTINGS if key in known), None)
+    """A predictor with both settings takes one encoder or several."""
+    wanted = [words for key, words in _ENCODER_SETTINGS.items() if key in known]
     where = f"benchmark.features.{name}"
-    if wanted is None:
+    if not wanted:
         found = f"{where}: it works on no frozen features; found {', '.join(encoders)}"
         return [found] if encoders else []
-    several = len(encoders) > 1
-    if not encoders or several != (wanted == "features"):
-        found = ", ".join(encoders) or "none"
-        return [f"{where}: needs {_ENCODER_SETTINGS[wanted]}; found {found}"]
+    given = "feature" if len(encoders) == 1 else "features"
+    if not encoders or given not in known:
+        return [f"{where}: needs {' or '.join(wanted)}; found {', '.join(encoders) or 'none'}"]
     return []

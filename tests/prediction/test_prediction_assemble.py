@@ -10,6 +10,7 @@ from prediction_samples import SPLITS, cohort, expression, mean_colours, stores
 from spared_benchmark.errors import ContractError, InputError
 from spared_benchmark.prediction.assemble import assemble
 from spared_benchmark.prediction.spaces import converted
+from spared_benchmark.prediction.types import Sampling
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +147,8 @@ def test_the_digest_sees_training_data_and_not_test_labels(data):
         row = np.flatnonzero(adata.obs["split"] == split)[0]
         gene = np.flatnonzero(adata.layers["measured"][row])[0]
         changed.layers["log_tpm"][row, gene] += 1
-        return assemble(changed, target="raw", space="log_tpm", patches=patches).digest()
+        return assemble(changed, target="raw", space="log_tpm", patches=patches).digest(Sampling())
 
-    plain = assemble(adata, target="raw", space="log_tpm", patches=patches).digest()
+    plain = assemble(adata, target="raw", space="log_tpm", patches=patches).digest(Sampling())
     assert digest("test") == plain
     assert len({plain, digest("train"), digest("val")}) == 3

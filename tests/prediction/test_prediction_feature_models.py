@@ -17,7 +17,7 @@ from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.predictor import train_mean
 from spared_benchmark.prediction.types import BlindSlide, Slide
 
-ON_FEATURES = sorted(EXTRA)
+ON_FEATURES = sorted(name for name in EXTRA if not predictors.card(name).trained)
 
 
 def slide(name, features, y=None, weight=None, split="train"):
