@@ -105,6 +105,21 @@ def test_back_at_the_old_settings_the_changed_nodes_run_again(finished):
     assert cohort == CONSUMERS
 
 
+def test_an_impossible_setting_ends_the_run_before_its_first_node(finished):
+    path = "conf/small/parameters_benchmark.yml"
+    settings = yaml.safe_load(BENCHMARK)
+    settings["benchmark"]["settings"] = {"small_cnn": {"widht": 3}}
+    finished.write(path, yaml.safe_dump(settings))
+    try:
+        done = finished.kedro("run", "--env=small", check=False)
+    finally:
+        finished.write(path, BENCHMARK)
+
+    assert done.returncode != 0
+    assert "unknown setting (did you mean 'widths'?)" in done.stdout + done.stderr
+    assert "Running node" not in done.stdout + done.stderr
+
+
 def test_a_predictor_that_fails_stops_nothing_and_is_tried_again(finished):
     path = "conf/small/parameters_benchmark.yml"
     settings = yaml.safe_load(BENCHMARK)
@@ -124,6 +139,8 @@ def test_a_predictor_that_fails_stops_nothing_and_is_tried_again(finished):
     assert {"train_mean", "feature_ridge"} <= scored
     assert "small_cnn" not in scored
     assert {"SMALL.train-raw-small_cnn", "SMALL.train-spackle-small_cnn"} <= second
+    # What was made from the failure is made again with it, though no setting has changed.
+    assert {"SMALL.score_predictions", "SMALL.tabulate_training"} <= second
     assert "SMALL.train-raw-feature_ridge" not in second
     again(finished)
     assert "small_cnn" in set(pd.read_parquet(reporting / "prediction_scores.parquet")["predictor"])

@@ -105,7 +105,7 @@ def encode(
     at_once = max(1, images_at_once // n_tiles)
     parts, told = [], time.monotonic()
     for start in range(0, n_spots, at_once):
-        stored = torch.from_numpy(np.ascontiguousarray(patches.array[start : start + at_once]))
+        stored = torch.from_numpy(np.array(patches.array[start : start + at_once]))
         images = sub_tiles(stored.to(chosen), encoder.side, settings.tiles)
         parts.append(encoder.encode(images).cpu().numpy())
         if time.monotonic() - told > _SECONDS_BETWEEN_REPORTS:

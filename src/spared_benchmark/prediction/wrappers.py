@@ -169,12 +169,10 @@ class EightViews(Wrapper):
     def predict(self, batch: NodeBatch) -> Tensor:
         """Return the mean of the inner predictions of all views."""
         pixels = batch.images()
-        total: Tensor | None = None
-        for view in range(_VIEWS):
+        total = self.within.predict(batch)  # the first view is the patch as it is
+        for view in range(1, _VIEWS):
             turned = dihedral(pixels, torch.tensor([view]))
-            value = self.within.predict(replace(batch, pixels=turned))
-            total = value if total is None else total + value
-        assert total is not None  # noqa: S101 - there are eight views
+            total = total + self.within.predict(replace(batch, pixels=turned))
         return total / _VIEWS
 
 

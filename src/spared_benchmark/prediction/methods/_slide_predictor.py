@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,15 +64,15 @@ class Layout:
     mask: Tensor | None
 
 
-class SlideModule(nn.Module):
+class SlideModule(nn.Module, ABC):
     """A network whose output layer works on normalised features of spots that saw one another."""
 
     norm: nn.Module
     head: nn.Linear
 
+    @abstractmethod
     def features(self, images: Tensor, layout: Layout) -> Tensor:
         """Return the features ``(n_spots, width)`` of images ``(n_spots, 3, side, side)``."""
-        raise NotImplementedError
 
 
 class SlidePredictor(NetworkPredictor):
