@@ -12,9 +12,14 @@ from spared_benchmark.completion import completers
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.cards import kind_of
 from spared_benchmark.prediction.names import method_of
+from spared_benchmark.reporting.ablations import CONTEXT, HOPS, IMAGE, MEASURED, NO_MEDIAN
+from spared_benchmark.variant_checks import impossible_variants
 
 ROOT = Path(__file__).parents[1]
-STUDIES = ("base", "real", "real_inductive", "completion", "models", "all_tiny")
+STUDIES = (
+    *("base", "real", "real_inductive", "completion", "ablations", "models", "downstream"),
+    "all_tiny",
+)
 LAYERS = {path.name for path in (ROOT / "data").iterdir() if path.is_dir()}
 
 
@@ -112,7 +117,7 @@ def test_controls_are_controls_and_predictors_are_not(study):
     controls = {kind_of(one) for one in configuration.controls}
     methods = {predictors.card(one).kind for one in configuration.predictors}
 
-    predicts_nothing = name == "completion"
+    predicts_nothing = name in ("completion", "ablations")
     assert controls == (set() if predicts_nothing else {"control"})
     assert methods == (set() if predicts_nothing else {"method"})
 
@@ -125,6 +130,31 @@ def test_real_and_real_inductive_differ_in_protocol_alone():
     assert real.benchmark == inductive.benchmark
     assert real.completion == inductive.completion
     assert real.study.model_copy(update={"protocol": "inductive"}) == inductive.study
+
+
+def test_the_tag_of_ablations_runs_the_variants_and_what_they_need():
+    context, pipeline, catalog = open_study("ablations")
+    configuration = context.config_loader.configuration
+    assert impossible_variants(configuration) == []
+    tagged = pipeline.only_nodes_with_tags("ablation")
+    names = {node.name.split(".", 1)[1] for node in tagged.nodes}
+    trained = {name for name in names if name.startswith("complete-")}
+    assert trained == {f"complete-{name}" for name in configuration.variants}
+    assert {*HOPS, NO_MEDIAN, MEASURED, CONTEXT, IMAGE} <= set(configuration.study.completers)
+    # What is read is made by the same run, or by nothing: sources, parameters and handles.
+    assert tagged.inputs() <= pipeline.inputs()
+    assert not {name for name in names if name.startswith(("draw_completion", "report"))}
+    shown = {node.name: set(node.inputs) for node in tagged.nodes}
+    assert "VLO.context" in shown["VLO.complete-spackle_context"]
+    assert sum("features-" in name for name in shown["VLO.complete-spackle_image"]) == 4
+    assert "VLO.context" not in shown["VLO.complete-spackle_image"]
+    assert "VLO.completed-spackle_context" in catalog
+
+
+def test_no_other_study_has_the_tag_of_ablations(study):
+    name, _, pipeline, _ = study
+    tagged = pipeline.only_nodes_with_tags("ablation").nodes
+    assert bool(tagged) == (name == "ablations")
 
 
 def test_settings_are_light():

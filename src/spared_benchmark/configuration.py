@@ -21,7 +21,7 @@ from spared_benchmark.cohort_selection import (
 from spared_benchmark.completion import completers
 from spared_benchmark.errors import nearest
 from spared_benchmark.prediction import predictors
-from spared_benchmark.prediction.names import SHUFFLED, method_of
+from spared_benchmark.prediction.names import SHUFFLED, WEIGHTED, method_of
 from spared_benchmark.problems import Problems
 from spared_benchmark.settings_model import Settings
 from spared_benchmark.study import (
@@ -32,7 +32,9 @@ from spared_benchmark.study import (
     ProcessingSettings,
     ReportSettings,
     Study,
+    Variant,
 )
+from spared_benchmark.variant_checks import impossible_names
 
 TARGETS_WITHOUT_COMPLETER = ("raw", "measured")
 _DIGITS = 8
@@ -44,6 +46,12 @@ class CompleterTask(Settings):
 
     name: str
     settings: CompletionSettings
+
+
+class VariantTask(CompleterTask):
+    """A variant's name with what it is a variant of, and the settings that concern it."""
+
+    variant: Variant
 
 
 class PredictorTask(Settings):
@@ -101,11 +109,16 @@ class Configuration:
             problems.add(f"parameters.{key}: unknown key{hint}")
         cohorts: dict[str, Cohort] = {}
         if study is not None:
-            problems.extend(_unknown_names(study))
             cohorts = selected_cohorts(study, study_files, project, problems)
             problems.extend(shared_slides(study, cohorts))
+        if study is not None:
+            variants = getattr(sections["completion"], "variants", {})
+            problems.extend(_unknown_names(study, list(variants)))
         if study is not None and all(sections.values()):
             problems.extend(_unknown_methods(study, sections["completion"], sections["benchmark"]))
+            completion = CompletionSettings.model_validate(sections["completion"])
+            benchmark = BenchmarkSettings.model_validate(sections["benchmark"])
+            problems.extend(impossible_names(study, cohorts, completion, benchmark))
             processing = ProcessingSettings.model_validate(sections["processing"])
             problems.extend(impossible_processing(study, cohorts, processing))
         problems.raise_any(name)
@@ -142,10 +155,20 @@ class Configuration:
         return dict(plain)
 
     def encoders(self, names: Iterable[str] | None = None) -> list[str]:
-        """Return the encoders whose features some predictor takes, of ``names`` or of the study."""
+        """Return the encoders whose features some predictor takes, of ``names`` or of the study.
+
+        In the study a variant of a completer may take some too.
+        """
         chosen = [*self.study.predictors, *self.study.controls] if names is None else names
         taken = [self.benchmark.encoders_of(name, method_of(name)) for name in chosen]
+        if names is None:
+            taken += [(one.features,) for one in self.variants.values() if one.features]
         return sorted({encoder for encoders in taken for encoder in encoders})
+
+    @property
+    def variants(self) -> dict[str, Variant]:
+        """The variants of completers that the study compares, by name."""
+        return _only(self.completion.variants, self.study.completers)
 
     @cached_property
     def encodings(self) -> dict[str, EncoderSettings]:
@@ -170,16 +193,18 @@ class Configuration:
         return {**others, self.study.window: "params:study.window"}
 
     def _completer(self, name: str) -> CompleterTask:
-        settings = self.completion
-        return CompleterTask(
-            name=name,
-            settings=settings.model_copy(
-                update={
-                    "sizes": _only(settings.sizes, [name]),
-                    "budgets": _only(settings.budgets, [name]),
-                }
-            ),
+        settings, variant = self.completion, self.variants.get(name)
+        own = (name,) if variant is None else (name, variant.of)
+        cut = settings.model_copy(
+            update={
+                "sizes": _first(settings.sizes, own),
+                "budgets": _first(settings.budgets, own),
+                "variants": {},
+            }
         )
+        if variant is None:
+            return CompleterTask(name=name, settings=cut)
+        return VariantTask(name=name, settings=cut, variant=variant)
 
     def _predictor(self, names: tuple[str, ...]) -> PredictorTask:
         settings = self.benchmark
@@ -215,14 +240,14 @@ _MODELS: tuple[type[Settings], ...] = (
 )
 
 
-def _unknown_names(study: Study) -> list[str]:
+def _unknown_names(study: Study, variants: list[str]) -> list[str]:
     known_predictors = predictors.available()
     shuffled = [f"{name}{SHUFFLED}" for name in known_predictors]
     chosen = [
-        ("completers", study.completers, completers.available()),
+        ("completers", study.completers, [*completers.available(), *variants]),
         ("controls", study.controls, [*known_predictors, *shuffled]),
         ("predictors", study.predictors, known_predictors),
-        ("targets", study.targets, [*TARGETS_WITHOUT_COMPLETER, *study.completers]),
+        ("targets", study.targets, _targets(study)),
     ]
     problems = []
     for key, names, known in chosen:
@@ -237,9 +262,16 @@ def _unknown_names(study: Study) -> list[str]:
     return problems
 
 
+def _targets(study: Study) -> list[str]:
+    """Return what predictors may be trained on; who tells no uncertainty is told before a run."""
+    weighted = [f"{name}{WEIGHTED}" for name in study.completers]
+    return [*TARGETS_WITHOUT_COMPLETER, *study.completers, *weighted]
+
+
 def _unknown_methods(study: Study, completion: Any, benchmark: Any) -> list[str]:
     problems = []
-    known_completers, known_predictors = completers.available(), predictors.available()
+    known_completers = [*completers.available(), *completion.variants]
+    known_predictors = predictors.available()
     tables = [
         ("completion.sizes", completion.sizes, known_completers),
         ("completion.budgets", completion.budgets, known_completers),
@@ -296,6 +328,12 @@ def _splits(cohort: Cohort) -> dict[str, Any]:
 
 def _only(table: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: table[name] for name in names if name in table}
+
+
+def _first(table: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return what the table holds for the first of ``names`` that it has, under their first."""
+    found = [table[name] for name in names if name in table]
+    return {names[0]: found[0]} if found else {}
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from spared_benchmark.provenance import expected_digests, follow_failures, tell
 from spared_benchmark.refusal import RunRefusedError
 from spared_benchmark.registry import Registry
 from spared_benchmark.study_loader import current_configuration
+from spared_benchmark.variant_checks import VARIANT_OF, impossible_variants
 
 STAGES = ("ingestion", "processing", "completion", "benchmark", "reporting")
 _SHOWN = 12
@@ -39,7 +40,7 @@ class RunHooks:
             RunRefusedError: With all settings that cannot be, or with all missing inputs and the
                 command that makes them.
         """
-        _check_predictors(pipeline)
+        _check_methods(pipeline)
         whole = _registered()["__default__"]
         digests = expected_digests(whole, catalog, method_versions)
         tell(catalog, digests, pipeline.datasets() | whole.inputs())
@@ -62,12 +63,14 @@ class RunHooks:
             logger.info("The report is ready: open %s in a browser", path)
 
 
-def _check_predictors(pipeline: Pipeline) -> None:
-    if not any(tag.startswith("predictor.") for node in pipeline.nodes for tag in node.tags):
+def _check_methods(pipeline: Pipeline) -> None:
+    kinds = {tag.split(".", 1)[0] for node in pipeline.nodes for tag in node.tags}
+    if not kinds & {"predictor", VARIANT_OF}:
         return
     configuration = current_configuration()
     problems = Problems()
-    problems.extend(impossible_predictors(configuration))
+    problems.extend(impossible_predictors(configuration) if "predictor" in kinds else [])
+    problems.extend(impossible_variants(configuration) if VARIANT_OF in kinds else [])
     try:
         problems.raise_any(configuration.name)
     except ConfigurationError as error:
@@ -80,11 +83,10 @@ def method_versions(node: Node) -> dict[str, int]:
     from spared_benchmark.prediction import predictors
     from spared_benchmark.prediction.names import method_of
 
-    registries: Mapping[str, Registry[Any]] = {
-        "completer": completers,
-        "predictor": predictors,
-    }
     pairs = [tag.split(".", 1) for tag in sorted(node.tags) if "." in tag]
+    # The name of a variant has no card; it runs what it is a variant of.
+    of = VARIANT_OF if VARIANT_OF in dict(pairs) else "completer"
+    registries: Mapping[str, Registry[Any]] = {of: completers, "predictor": predictors}
     named = [(kind, method_of(name)) for kind, name in pairs if kind in registries]
     cards = {name: registries[kind].card(name) for kind, name in named}
     stages = {stage: predictors.card(stage) for card in cards.values() for stage in card.stages}

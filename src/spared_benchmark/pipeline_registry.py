@@ -10,6 +10,7 @@ from spared_benchmark.pipelines.ingestion.pipeline import create_pipeline as ing
 from spared_benchmark.pipelines.processing.pipeline import create_pipeline as processing
 from spared_benchmark.pipelines.reporting.pipeline import create_pipeline as reporting
 from spared_benchmark.study_loader import current_configuration
+from spared_benchmark.variant_checks import ABLATION
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -22,4 +23,20 @@ def register_pipelines() -> dict[str, Pipeline]:
         "benchmark": benchmark(configuration),
         "reporting": reporting(configuration),
     }
+    stages = _with_what_variants_need(stages)
     return {"__default__": Pipeline(list(stages.values())), **stages}
+
+
+def _with_what_variants_need(stages: dict[str, Pipeline]) -> dict[str, Pipeline]:
+    """Give the nodes from which variants are made the variants' tag, which runs all by itself."""
+    whole = Pipeline(list(stages.values()))
+    variants = [node.name for node in whole.only_nodes_with_tags(ABLATION).nodes]
+    if not variants:
+        return stages
+    needed = {node.name for node in whole.to_nodes(*variants).nodes}
+    return {
+        stage: Pipeline(
+            [node.tag(ABLATION) if node.name in needed else node for node in pipeline.nodes]
+        )
+        for stage, pipeline in stages.items()
+    }

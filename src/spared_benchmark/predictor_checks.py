@@ -1,4 +1,4 @@
-"""Settings of predictors that cannot be, found before the first node runs.
+"""Settings and targets of predictors that cannot be, found before the first node runs.
 
 They are told by the predictors' cards, whose import brings torch, so this is asked before a run and
 not by every command.
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from spared_benchmark.completion import completers
 from spared_benchmark.configuration import Configuration
 from spared_benchmark.errors import nearest
-from spared_benchmark.prediction.names import method_of
+from spared_benchmark.prediction.names import completer_of, method_of
 
 _ENCODER_SETTINGS = {"feature": "one encoder", "features": "a list of encoders"}
 
 
 def impossible_predictors(configuration: Configuration) -> list[str]:
-    """Return what is wrong with the settings of the study's predictors, a line each."""
+    """Return what is wrong with the settings and targets of the predictors, a line each."""
     from spared_benchmark.prediction import predictors
 
     problems: list[str] = []
@@ -39,7 +40,38 @@ def impossible_predictors(configuration: Configuration) -> list[str]:
         ]
         problems += _weights(name, str(given.get("weights", "none")))
         problems += _features(name, set(known), benchmark.encoders_of(name, method))
+    return problems + _weighted_targets(configuration)
+
+
+def _weighted_targets(configuration: Configuration) -> list[str]:
+    """A weighted target needs a completer that tells how sure it is, and losses that can weigh."""
+    from spared_benchmark.prediction import predictors
+    from spared_benchmark.prediction.entry_weights import refusal
+
+    study, problems = configuration.study, []
+    for target in study.targets:
+        name = completer_of(target, study.completers)
+        if name is None or name == target:
+            continue
+        sure = [one for one in study.completers if _tells_uncertainty(configuration, one)]
+        if name not in sure:
+            others = ", ".join(sure) or "none"
+            problems.append(
+                f"study.targets: {target!r}: {name} does not tell how sure it is of what it "
+                f"completes, so nothing can be weighted by it; of the study's completers do: "
+                f"{others}"
+            )
+        problems += [
+            f"study.targets: {refusal(one, target)}"
+            for one in [*study.predictors, *study.controls]
+            if not predictors.card(method_of(one)).weighs
+        ]
     return problems
+
+
+def _tells_uncertainty(configuration: Configuration, name: str) -> bool:
+    variant = configuration.variants.get(name)
+    return completers.get(name if variant is None else variant.of).tells_uncertainty
 
 
 def _weights(name: str, weights: str) -> list[str]:

@@ -35,6 +35,7 @@ class Card:
         sizes: Hyper-parameters by size (``paper``, ``small``, ``tiny``).
         trained: Whether a gradient loop with a learning rate is run.
         stages: Registered methods that are fitted before it.
+        weighs: Of a predictor: entries may count in its loss by fractions, not only or not at all.
         exemptions: Invariants that cannot hold: of predictors ``retrieval`` or ``closed_form``; of
             completers ``constant_gene``, and of released behaviour ``batch_composition``,
             ``slide_isolation`` and ``spot_order``.
@@ -51,6 +52,7 @@ class Card:
     sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     trained: bool = False
     stages: tuple[str, ...] = ()
+    weighs: bool = False
     exemptions: frozenset[str] = frozenset()
 
     def settings(self, size: str) -> dict[str, Any]:

@@ -29,11 +29,14 @@ Code = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
 EncoderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$")]
 # ``1d`` is one spot diameter, ``112um`` is 112 µm.
 Window = Annotated[str, Field(pattern=r"^([1-9]\d*(\.\d+)?|0\.\d*[1-9]\d*)(d|um)$")]
+VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Regime = Literal["entries", "spots", "blocks", "gene_region", "low_values", "molecular"]
 
 # The way of hiding by which completers select, are compared first and meet the printed numbers.
 HEADLINE: tuple[Regime, float] = ("entries", 0.3)
 _HEADLINE_ONLY: dict[Regime, tuple[float, ...]] = {HEADLINE[0]: (HEADLINE[1],)}
+# The ways of hiding that have a counterpart in context genes.
+CONTEXT_REGIMES: tuple[Regime, ...] = ("entries", "spots", "blocks", "low_values")
 # The share of molecules withheld where molecules, not entries, are hidden: one of two halves.
 HALF = 0.5
 
@@ -222,6 +225,24 @@ class ProcessingSettings(Settings):
     context_genes: Annotated[int, Field(ge=1)] = 1024
 
 
+class Variant(Settings):
+    """A completer changed in one respect, which is compared under a name of its own.
+
+    Attributes:
+        of: The completer that it is a variant of.
+        settings: Hyper-parameters in place of those of its size.
+        context: The context genes are shown beside the chosen ones and completed with them, but
+            the chosen ones alone are selected by and scored.
+        features: The encoder, of ``benchmark.encoders``, whose features of each spot's image are
+            shown beside the genes.
+    """
+
+    of: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    context: bool = False
+    features: EncoderName | None = None
+
+
 class CompletionSettings(BudgetedSettings):
     """See `spared_benchmark.completion`.
 
@@ -231,6 +252,8 @@ class CompletionSettings(BudgetedSettings):
         assays: How often each regime is drawn at each share.
         spaces: ``log_tpm`` is scored under every regime, ``combat`` under ``entries`` at 0.3
             alone: the published protocol.
+        variants: By the name under which a study may list them among its completers. Size and
+            budget are those of what they are variants of, unless given by that name.
     """
 
     regimes: dict[Regime, Annotated[tuple[Fraction, ...], Field(min_length=1)]] = Field(
@@ -239,6 +262,8 @@ class CompletionSettings(BudgetedSettings):
     assays: Annotated[int, Field(ge=1, le=1000)] = 10
     seed: int = 42
     spaces: tuple[Literal["log_tpm", "combat"], ...] = ("log_tpm", "combat")
+    # Each reaches the node that runs it, and no other node's parameters hold them.
+    variants: dict[VariantName, Variant] = Field(default_factory=dict, exclude=True)
 
     @field_validator("budgets")
     @classmethod
@@ -364,7 +389,9 @@ class Study(Settings):
     Attributes:
         window: Side of a patch: ``1d`` is one spot diameter, ``112um`` is 112 µm.
         controls: Predictors that stand beside the others and are never ranked.
-        targets: ``raw``, ``measured`` or a completer's name: what predictors are trained on.
+        targets: ``raw``, ``measured`` or a completer's name: what predictors are trained on. The
+            name of a completer that tells its uncertainty may be followed by ``_weighted``: what
+            it is less sure of then counts less.
         leave_out: Slides that do not take part, by cohort.
         gate: What splits and cohorts may share.
     """

@@ -116,8 +116,8 @@ def test_places_are_those_of_the_lattice(data):
 @pytest.mark.parametrize(
     ("target", "change", "message"),
     [
-        ("median", lambda done: None, "needs that layer.*found no file"),
-        ("eights", lambda done: done, "needs that layer.*found sevens"),
+        ("median", lambda done: None, "as layers; found no file"),
+        ("eights", lambda done: done, "as layers; found sevens"),
         ("sevens", lambda done: done[::-1], "obs_names of completed and expression differ"),
         ("sevens", lambda done: done[:, ::-1], "var_names of completed and expression differ"),
     ],

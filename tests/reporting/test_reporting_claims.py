@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from spared_benchmark.reporting.ablations import CONTEXT, HOPS, IMAGE, MEASURED, NO_MEDIAN
 from spared_benchmark.reporting.claims import (
     IN_PART,
     NOT_REPRODUCED,
@@ -92,6 +93,44 @@ def test_corrected_space_decides_where_it_was_scored():
     assert average.verdict == UNTESTABLE
     assert average.found["A"] == "0.40; 0.70"
     assert starting(claims, "Ablations").verdict == UNTESTABLE
+
+
+@pytest.mark.parametrize(
+    ("zeros", "verdict"), [(5.0, REPRODUCED), (2.0, IN_PART), (0.9, NOT_REPRODUCED)]
+)
+def test_what_medians_are_worth_and_what_the_loss_does_without_them(zeros, verdict):
+    errors = {"spackle": {0.3: 1.0}, NO_MEDIAN: {0.3: zeros}, MEASURED: {0.3: 0.9}}
+    claims = completion_claims(summary(errors, "combat"))
+    claim = starting(claims, "6.166")
+    assert claim.verdict == verdict
+    assert claim.found == {"A": f"{zeros:.3f}"}
+    assert "0.900 times" in claim.beside
+    assert not [one for one in claims if one.words.startswith("Ablations")]
+
+
+@pytest.mark.parametrize(
+    ("alone", "wider", "verdict"),
+    [
+        (1.2, 1.01, REPRODUCED),
+        (1.0, 1.01, IN_PART),
+        (1.2, 0.8, IN_PART),
+        (0.9, 0.8, NOT_REPRODUCED),
+    ],
+)
+def test_whether_neighbours_help_and_two_steps_are_enough(alone, wider, verdict):
+    errors = dict(zip(HOPS, ({0.3: error} for error in (alone, 1.1, 1.0, wider)), strict=True))
+    claim = starting(completion_claims(summary(errors)), "two steps are enough")
+    assert claim.verdict == verdict
+    assert claim.found["A"] == f"{alone:.2f}; 1.10; 1.00; {wider:.2f}"
+
+
+@pytest.mark.parametrize(
+    ("genes", "image", "verdict"),
+    [(1.1, 1.2, REPRODUCED), (0.9, 1.2, IN_PART), (0.9, 0.9, NOT_REPRODUCED)],
+)
+def test_whether_further_inputs_harm(genes, image, verdict):
+    errors = {"spackle": {0.3: 1.0}, CONTEXT: {0.3: genes}, IMAGE: {0.3: image}}
+    assert starting(completion_claims(summary(errors)), "1,024 genes").verdict == verdict
 
 
 def test_what_was_not_run_is_not_judged():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from spared_benchmark.completion.belief import Belief
 from spared_benchmark.completion.visible import Selection, Visible
 from spared_benchmark.errors import ConfigurationError, ContractError, nearest
 from spared_benchmark.registry import Card
@@ -31,6 +32,9 @@ class Completer(ABC):
         defaults: Hyper-parameters that do not depend on the size.
         reads_fill: The method's paper evaluates it with medians at missing entries; it is then
             scored in that mode too, beside the honest one.
+        takes_image: It makes something of the features of images that may be shown.
+        tells_uncertainty: `believe` can be asked for a standard deviation and an interval.
+        name: The name in tables: the card's, or that of a variant.
         settings: The hyper-parameters in use.
         record: What there is to tell of the fit, fit for JSON.
     """
@@ -38,6 +42,8 @@ class Completer(ABC):
     card: ClassVar[Card]
     defaults: ClassVar[Mapping[str, Any]] = {}
     reads_fill: ClassVar[bool] = False
+    takes_image: ClassVar[bool] = False
+    tells_uncertainty: ClassVar[bool] = False
 
     def __init__(self, size: Size = "small", **settings: Any) -> None:
         known = {**self.defaults, **self.card.settings(size)}
@@ -49,6 +55,7 @@ class Completer(ABC):
                     f"allowed: {allowed}"
                 )
                 raise ConfigurationError(msg)
+        self.name = self.card.name
         self.size: Size = size
         self.settings: dict[str, Any] = {**known, **settings}
         self.record: dict[str, Any] = {}
@@ -116,15 +123,33 @@ class Completer(ABC):
             ContractError: When genes or lattice are not those of the fit.
         """
         self._check(slide)
-        completed = np.asarray(self._complete(slide))
-        if completed.shape != slide.values.shape or not np.isfinite(completed).all():
-            msg = (
-                f"{self.card.name} gave shape {completed.shape} with "
-                f"{int((~np.isfinite(completed)).sum())} values that are not finite; every entry "
-                f"of {slide.values.shape} needs a number"
-            )
+        completed = self._checked(self._complete(slide), slide)
+        return np.where(slide.visible, slide.values, completed)
+
+    def believe(self, slide: Visible) -> Belief:
+        """Return what `complete` returns, with the uncertainty of every entry.
+
+        Args:
+            slide: One slide, or several, which do not see each other.
+
+        Raises:
+            ContractError: As `complete`, and when the method tells no uncertainty.
+        """
+        self._check(slide)
+        if not self.tells_uncertainty:
+            msg = f"{self.card.name} tells no uncertainty; complete gives its values alone"
             raise ContractError(msg)
-        return np.where(slide.visible, slide.values, completed.astype(np.float32))
+        told = self._believe(slide)
+        values, sd, lower, upper = (
+            self._checked(part, slide) for part in (told.values, told.sd, told.lower, told.upper)
+        )
+        shown = slide.visible
+        return Belief(
+            values=np.where(shown, slide.values, values),
+            sd=np.where(shown, np.float32(0), sd),
+            lower=np.where(shown, slide.values, lower),
+            upper=np.where(shown, slide.values, upper),
+        )
 
     def bind(self, genes: tuple[str, ...], lattice: Lattice) -> None:
         """Set what the fitted state belongs to; for loading."""
@@ -143,6 +168,20 @@ class Completer(ABC):
 
     @abstractmethod
     def _complete(self, slide: Visible) -> NDArray[np.floating]: ...
+
+    def _believe(self, slide: Visible) -> Belief:
+        raise NotImplementedError
+
+    def _checked(self, given: NDArray[np.floating], slide: Visible) -> NDArray[np.float32]:
+        values = np.asarray(given)
+        if values.shape != slide.values.shape or not np.isfinite(values).all():
+            msg = (
+                f"{self.card.name} gave shape {values.shape} with "
+                f"{int((~np.isfinite(values)).sum())} values that are not finite; every entry "
+                f"of {slide.values.shape} needs a number"
+            )
+            raise ContractError(msg)
+        return values.astype(np.float32)
 
     def _check(self, given: Visible) -> None:
         name = self.card.name

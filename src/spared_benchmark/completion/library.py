@@ -45,8 +45,8 @@ class CohortCompleter:
 
     @property
     def name(self) -> str:
-        """The method's name, and that of the layer it adds."""
-        return self.completer.card.name
+        """The method's name, or the variant's, and that of the layer it adds."""
+        return self.completer.name
 
     def fit(
         self,
@@ -98,7 +98,8 @@ class CohortCompleter:
 
         Returns:
             A copy of the expression with the layer `name`: measured entries unchanged, all others
-            filled.
+            filled. Of a completer that tells its uncertainty also the layers ``<name>_sd``,
+            ``<name>_lower`` and ``<name>_upper``, see `Belief`.
 
         Raises:
             ContractError: When genes or lattice are not those of the fit.
@@ -112,11 +113,15 @@ class CohortCompleter:
             completed = adata.copy()
         measured = np.asarray(completed.layers["measured"], dtype=bool)
         whole = Visible.of(completed, _LAYER, measured)
-        values = np.empty(completed.shape, dtype=np.float32)
+        layers: dict[str, NDArray[np.float32]] = {}
         for code in whole.slides:
             rows = whole.slide == code
-            values[rows] = self.completer.complete(whole.rows(rows))
-        completed.layers[self.name] = values
+            for name, values in self._layers(whole.rows(rows)).items():
+                if name not in layers:
+                    layers[name] = np.empty(completed.shape, dtype=np.float32)
+                layers[name][rows] = values
+        for name, values in layers.items():
+            completed.layers[name] = values
         return completed
 
     def save(self, folder: Path | str) -> None:
@@ -127,6 +132,11 @@ class CohortCompleter:
         """
         card = {**describe(self.completer), **on_card(self.recipe)}
         Model(card, self.completer.state()).save(Path(folder))
+
+    def _layers(self, slide: Visible) -> dict[str, NDArray[np.float32]]:
+        if self.completer.tells_uncertainty:
+            return self.completer.believe(slide).layers(self.name)
+        return {self.name: self.completer.complete(slide)}
 
     def _recipe(self) -> Recipe:
         if self.recipe is None:

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spared_benchmark.completion import completers
+from spared_benchmark.completion.beside import Beside
 from spared_benchmark.completion.completer import Completer
 from spared_benchmark.completion.cost import Cost, measured
 from spared_benchmark.completion.masks import Masks
@@ -21,7 +22,7 @@ from spared_benchmark.completion.raw_slide import Recipe, on_card
 from spared_benchmark.completion.score_tables import NO_ASSAY
 from spared_benchmark.completion.setting import Setting
 from spared_benchmark.slides.schema import stamp
-from spared_benchmark.study import HEADLINE, CompletionSettings, Regime, Split
+from spared_benchmark.study import HEADLINE, CompletionSettings, Regime, Split, Variant
 
 if TYPE_CHECKING:
     from spared_benchmark.training.sweep import Training
@@ -34,7 +35,8 @@ class CompletionResult:
     """What a completer gives to the rest of a study.
 
     Attributes:
-        completed: One layer, named by the completer, in ``log_tpm``; nothing was hidden.
+        completed: The layer named by the completer, in ``log_tpm``, and beside it its uncertainty
+            if it tells any; nothing was hidden.
         state: What was learnt in ``log_tpm``.
         card: Method, hyper-parameters, genes, seconds and the trials of every space, fit for JSON.
         scores: The tidy table.
@@ -56,6 +58,8 @@ def run_completer(
     settings: CompletionSettings,
     training: Training,
     noiseless: NDArray[np.float32] | None = None,
+    variant: Variant | None = None,
+    beside: Beside | None = None,
 ) -> CompletionResult:
     """Fit a completer on train slides, score it under every mask and complete the cohort.
 
@@ -65,28 +69,30 @@ def run_completer(
     slide's affine map.
 
     Args:
-        name: Of the completer.
+        name: Of the completer, or of the variant.
         expression: All slides of the cohort.
         masks: Drawn from this expression.
         settings: Sizes and spaces.
         training: Budget, seed and store for completers that are trained.
         noiseless: True expression of simulated slides, for scores alone; see `Setting`.
+        variant: What ``name`` is a variant of, when it is no registered completer.
+        beside: What the variant is shown beside the chosen genes.
 
     Raises:
         ContractError: When the masks belong to another expression.
-        ConfigurationError: For an unknown completer or size.
+        ConfigurationError: For an unknown completer, size or hyper-parameter.
     """
     masks.check(expression)
-    setting = Setting(expression, masks, "log_tpm", noiseless)
-    completer, cost = _fitted(name, setting, settings, training)
+    setting = Setting(expression, masks, "log_tpm", noiseless, beside)
+    completer, cost = _fitted(_new(name, settings, variant), setting, training)
     scored, examples = _scored(completer, cost, setting)
     tables = [scored]
     trials = _trials(completer, setting)
     if completer.reads_fill:
         tables.append(_scored_as_published(completer, setting))
     if "combat" in settings.spaces:
-        corrected = Setting(expression, masks, "combat")
-        refitted, taken = _fitted(name, corrected, settings, training)
+        corrected = Setting(expression, masks, "combat", beside=beside)
+        refitted, taken = _fitted(_new(name, settings, variant), corrected, training)
         tables.append(_scored(refitted, taken, corrected)[0])
         trials += _trials(refitted, corrected)
     card = {**describe(completer), **on_card(Recipe.of(expression)), "seconds": cost.seconds}
@@ -103,23 +109,27 @@ def completed_cohort(completer: Completer, setting: Setting) -> anndata.AnnData:
     """Complete every slide with nothing hidden.
 
     Returns:
-        The cohort's spots and genes with ``obs`` slide and split and one layer, the completer's.
+        The cohort's spots and genes with ``obs`` slide and split and one layer, the completer's;
+        of one that tells its uncertainty those of `Belief.layers`.
     """
     started = time.perf_counter()
-    nothing = np.zeros(setting.expression.shape, dtype=bool)
-    values = setting.completed(completer, nothing, splits=get_args(Split))
+    where = setting.untouched, completer, get_args(Split)
+    if completer.tells_uncertainty:
+        layers = setting.believed_in(*where).layers(completer.name)
+    else:
+        layers = {completer.name: setting.completed_in(*where)}
     completed = anndata.AnnData(
         obs=setting.expression.obs[["slide", "split"]].copy(),
         var=pd.DataFrame(index=setting.expression.var_names.copy()),
-        layers={completer.card.name: values},
+        layers=layers,
     )
     for key in ("cohort", "protocol"):
         completed.uns[key] = setting.expression.uns[key]
-    completed.uns["completer"] = completer.card.name
+    completed.uns["completer"] = completer.name
     _log.info(
         "%s %s: completed %d spots in %.1f s",
         setting.expression.uns["cohort"],
-        completer.card.name,
+        completer.name,
         completed.n_obs,
         time.perf_counter() - started,
     )
@@ -129,9 +139,11 @@ def completed_cohort(completer: Completer, setting: Setting) -> anndata.AnnData:
 def describe(completer: Completer) -> dict[str, Any]:
     """Return the JSON card of a fitted completer: all that loading needs beside its state."""
     card = completer.card
+    variant = {} if completer.name == card.name else {"variant": completer.name}
     return {
         "method": card.name,
-        "label": card.label,
+        **variant,
+        "label": completer.name if variant else card.label,
         "version": card.version,
         "size": completer.size,
         "settings": dict(completer.settings),
@@ -144,19 +156,26 @@ def describe(completer: Completer) -> dict[str, Any]:
 def restored(card: Mapping[str, Any], state: Mapping[str, NDArray[Any]]) -> Completer:
     """Return the fitted completer that `describe` and ``state`` tell of."""
     completer = completers.create(card["method"], size=card["size"], **card["settings"])
+    completer.name = card.get("variant", completer.name)
     completer.bind(tuple(card["genes"]), card["lattice"])
     completer.load_state(state)
     return completer
 
 
-def _fitted(
-    name: str, setting: Setting, settings: CompletionSettings, training: Training
-) -> tuple[Completer, Cost]:
+def _new(name: str, settings: CompletionSettings, variant: Variant | None) -> Completer:
+    size = settings.sizes.get(name, "small")
+    if variant is None:
+        return completers.create(name, size=size)
+    completer = completers.create(variant.of, size=size, **variant.settings)
+    completer.name = name
+    return completer
+
+
+def _fitted(completer: Completer, setting: Setting, training: Training) -> tuple[Completer, Cost]:
     identity = {**training.identity, "space": setting.space}
     with measured() as cost:
-        completer = completers.create(name, size=settings.sizes.get(name, "small"))
         completer.fit(setting.train(), setting.selection(), replace(training, identity=identity))
-    cohort = setting.expression.uns["cohort"]
+    cohort, name = setting.expression.uns["cohort"], completer.name
     _log.info("%s %s: fitted in %s in %.1f s", cohort, name, setting.space, cost.seconds)
     return completer, cost
 
@@ -171,7 +190,6 @@ def _scored(
 ) -> tuple[pd.DataFrame, NDArray[np.float32]]:
     """Return the scores under every mask, and the values of the headline's first."""
     started = time.perf_counter()
-    card = completer.card
     tables, examples = [], np.empty(0, dtype=np.float32)
     for regime, fraction in setting.drawings:
         table, cost, first = _assays(completer, setting, regime, fraction, published=False)
@@ -181,9 +199,10 @@ def _scored(
             "memory_mb": max(fit.memory_mb, cost.memory_mb),
         }
         tables += [table, _cost_rows(taken, regime, fraction)]
-    rows = setting.labelled(pd.concat(tables, ignore_index=True), card.name, card.kind)
+    name = completer.name
+    rows = setting.labelled(pd.concat(tables, ignore_index=True), name, completer.card.kind)
     cohort, seconds = setting.expression.uns["cohort"], time.perf_counter() - started
-    _log.info("%s %s: scored in %s in %.1f s", cohort, card.name, setting.space, seconds)
+    _log.info("%s %s: scored in %s in %.1f s", cohort, name, setting.space, seconds)
     return rows, examples
 
 
@@ -195,7 +214,7 @@ def _scored_as_published(completer: Completer, setting: Setting) -> pd.DataFrame
         for regime, fraction in setting.drawings
         if regime == HEADLINE[0]
     ]
-    name = f"{completer.card.name} (paper evaluation)"
+    name = f"{completer.name} (paper evaluation)"
     return setting.labelled(pd.concat(tables, ignore_index=True), name, "control")
 
 
@@ -206,11 +225,17 @@ def _assays(
     tables, total = [], Cost(memory_mb=0.0)
     first = np.empty(0, dtype=np.float32)
     for assay in setting.assays(regime, fraction):
+        belief = None
         with measured() as cost:
-            completed = setting.completed_in(assay, completer, published=published)
+            if completer.tells_uncertainty and not published:
+                belief = setting.believed_in(assay, completer)
+                completed = belief.values
+            else:
+                completed = setting.completed_in(assay, completer, published=published)
         total.seconds += cost.seconds
         total.memory_mb = max(total.memory_mb, cost.memory_mb)
         tables.append(setting.score(completed, assay))
+        tables += [] if belief is None else [setting.score_belief(belief, assay)]
         first = first if assay.number else completed[assay.hidden]
     return pd.concat(tables, ignore_index=True), total, first
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Literal
 
@@ -13,6 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spared_benchmark.completion.assay import Assay, of_entries, of_molecules
+from spared_benchmark.completion.belief import Belief
+from spared_benchmark.completion.beside import Beside
+from spared_benchmark.completion.calibration import score_belief
 from spared_benchmark.completion.completer import Completer
 from spared_benchmark.completion.masks import Masks
 from spared_benchmark.completion.score_tables import COLUMNS
@@ -21,7 +24,7 @@ from spared_benchmark.completion.structure_metrics import KnownEntries, TrueStru
 from spared_benchmark.completion.truth import score_truth
 from spared_benchmark.completion.visible import Selection, Visible
 from spared_benchmark.errors import ContractError
-from spared_benchmark.study import HEADLINE, Regime
+from spared_benchmark.study import CONTEXT_REGIMES, HEADLINE, Regime
 from spared_benchmark.tissue.lattice import neighbour_table
 
 Space = Literal["log_tpm", "combat"]
@@ -41,12 +44,14 @@ class Setting:
             hold medians.
         noiseless: What `truth.true_expression` gives in ``log_tpm``, for simulated slides alone; it
             is for scores and no completer sees it.
+        beside: What the completer is shown beside the chosen genes, if anything.
     """
 
     expression: anndata.AnnData
     masks: Masks
     space: Space
     noiseless: NDArray[np.float32] | None = None
+    beside: Beside | None = None
 
     @cached_property
     def measured(self) -> NDArray[np.bool_]:
@@ -76,24 +81,31 @@ class Setting:
     def train(self) -> Visible:
         """Return the train slides with everything measured visible."""
         rows = self.split == "train"
-        return Visible.of(
-            self.expression, self.space, self.measured, rows=rows, fill=self._own_fill()
-        )
+        fill = self._own_fill()
+        seen = Visible.of(self.expression, self.space, self.measured, rows=rows, fill=fill)
+        return seen if self.beside is None else self.beside.train(seen, self.space, rows)
 
     def selection(self) -> Selection:
         """Return the val slides under the selection masks."""
         hidden = self.masks.selection()
         rows = self.split == "val"
-        return Selection.of(self.expression, self.space, hidden, rows=rows, fill=self._own_fill())
+        fill = self._own_fill()
+        own = Selection.of(self.expression, self.space, hidden, rows=rows, fill=fill)
+        return own if self.beside is None else self.beside.selection(own, self.space, rows)
 
     @property
     def drawings(self) -> list[tuple[Regime, float]]:
         """What is scored in this space: regimes with their shares, the headline first.
 
-        ``combat`` stands beside printed numbers, which know the headline alone.
+        ``combat`` stands beside printed numbers, which know the headline alone. With context genes
+        the regimes are left out that have no counterpart there.
         """
+        wide = self.beside is not None and self.beside.context is not None
         drawn = [
-            (regime, share) for regime, shares in self.masks.regimes.items() for share in shares
+            (regime, share)
+            for regime, shares in self.masks.regimes.items()
+            for share in shares
+            if not wide or regime in CONTEXT_REGIMES
         ]
         others = [] if self.space == "combat" else [one for one in drawn if one != HEADLINE]
         return [HEADLINE, *others]
@@ -112,6 +124,12 @@ class Setting:
                 drawing = (regime, fraction, number)
                 yield of_entries(self.expression, self.space, hidden, drawing)
 
+    @property
+    def untouched(self) -> Assay:
+        """What is seen where nothing is hidden, neither here nor of what stands beside."""
+        nothing = np.zeros(self.expression.shape, dtype=bool)
+        return of_entries(self.expression, self.space, nothing, (HEADLINE[0], 0.0, 0))
+
     def completed(
         self,
         completer: Completer,
@@ -128,7 +146,9 @@ class Setting:
             splits: As `completed_in`.
             published: As `completed_in`.
         """
-        assay = of_entries(self.expression, self.space, hidden, (*HEADLINE, 0))
+        # Where nothing is hidden, nothing is hidden of what stands beside either.
+        share = HEADLINE[1] if hidden.any() else 0.0
+        assay = of_entries(self.expression, self.space, hidden, (HEADLINE[0], share, 0))
         return self.completed_in(assay, completer, splits, published=published)
 
     def completed_in(
@@ -150,8 +170,41 @@ class Setting:
         Returns:
             A value for every entry of those slides, float32 ``(n_spots, n_genes)``.
         """
-        fill = self.fill() if published else self._own_fill()
         completed = np.full(self.expression.shape, np.nan, dtype=np.float32)
+        for rows, seen in self._seen(assay, splits, published=published):
+            completed[rows] = completer.complete(seen)[:, : completed.shape[1]]
+        return completed
+
+    def believed_in(
+        self, assay: Assay, completer: Completer, splits: tuple[str, ...] = SCORED_SPLITS
+    ) -> Belief:
+        """Return what a completer that tells its uncertainty believes of those slides.
+
+        Args:
+            assay: Of this space.
+            completer: Fitted in this space.
+            splits: As `completed_in`.
+
+        Returns:
+            Each part ``(n_spots, n_genes)``; its values are what `completed_in` returns.
+
+        Raises:
+            ContractError: When the completer tells no uncertainty.
+        """
+        shape = self.expression.shape
+        parts = [np.full(shape, np.nan, dtype=np.float32) for _ in fields(Belief)]
+        for rows, seen in self._seen(assay, splits):
+            told = completer.believe(seen)
+            for part, one in zip(parts, fields(Belief), strict=True):
+                part[rows] = getattr(told, one.name)[:, : shape[1]]
+        return Belief(*parts)
+
+    def _seen(
+        self, assay: Assay, splits: tuple[str, ...], *, published: bool = False
+    ) -> Iterator[tuple[NDArray[np.bool_], Visible]]:
+        """Yield the spots of each slide with what is seen of it."""
+        fill = self.fill() if published else self._own_fill()
+        withheld = None if self.beside is None else self.beside.hidden(assay)
         for slide in dict.fromkeys(self.slide[np.isin(self.split, splits)].tolist()):
             rows = self.slide == slide
             seen = Visible.showing(
@@ -162,8 +215,9 @@ class Setting:
                 rows=rows,
                 fill=fill,
             )
-            completed[rows] = completer.complete(seen)
-        return completed
+            if self.beside is not None and withheld is not None:
+                seen = self.beside.shown(seen, self.space, rows, withheld)
+            yield rows, seen
 
     def score(self, completed: NDArray[np.float32], assay: Assay) -> pd.DataFrame:
         """Score an assay: its hidden entries, see `score_assay`, and `against_truth`."""
@@ -171,6 +225,10 @@ class Setting:
         parts = (assay, completed, self.split, self.slide, lengths)
         table = score_assay(*parts, lambda name: self._structure(name, assay))
         return pd.concat([table, *self.against_truth(completed, assay)], ignore_index=True)
+
+    def score_belief(self, belief: Belief, assay: Assay) -> pd.DataFrame:
+        """Score the intervals of an assay's hidden entries, see `calibration.score_belief`."""
+        return score_belief(assay, belief, self.split, self.slide)
 
     def against_truth(
         self, completed: NDArray[np.float32], assay: Assay

@@ -30,6 +30,8 @@ class Visible:
         genes: Names ``(n_genes,)``.
         fill: The published evaluation only: medians at missing entries and 0 at hidden ones
             ``(n_spots, n_genes)``, which tells the two apart. None in every honest use.
+        image: Features of each spot's image, which are never hidden ``(n_spots, n_features)``;
+            None for all but variants that are to use them.
 
     Raises:
         ContractError: When shapes differ, or anything of a hidden entry is given.
@@ -44,6 +46,7 @@ class Visible:
     library_size: NDArray[np.float32]
     genes: tuple[str, ...]
     fill: NDArray[np.float32] | None = None
+    image: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         self._check_shapes()
@@ -173,6 +176,22 @@ class Visible:
             array_col=self.array_col[kept],
             library_size=self.library_size[kept],
             fill=None if self.fill is None else self.fill[kept],
+            image=None if self.image is None else self.image[kept],
+        )
+
+    def without(self, hidden: NDArray[np.bool_]) -> Visible:
+        """Return what is left when some of the visible entries are withheld too.
+
+        Args:
+            hidden: ``(n_spots, n_genes)``; a spot that loses its last entry loses its library size.
+        """
+        seen = self.visible & ~hidden
+        known = seen.any(axis=1)
+        return replace(
+            self,
+            values=np.where(seen, self.values, np.float32(0)),
+            visible=seen,
+            library_size=np.where(known, self.library_size, np.float32(np.nan)),
         )
 
     def one_slide(self, code: int) -> Visible:
@@ -183,7 +202,9 @@ class Visible:
         """Return a digest of all that is visible, by which trainings are told apart."""
         content = hashlib.sha256(repr((self.genes, self.lattice, self.values.shape)).encode())
         places = (self.slide, self.array_row, self.array_col)
-        for array in (self.values, self.visible, self.library_size, self.filled, *places):
+        images = [] if self.image is None else [self.image]
+        seen = (self.values, self.visible, self.library_size, self.filled)
+        for array in (*seen, *places, *images):
             content.update(np.ascontiguousarray(array).tobytes())
         return content.hexdigest()[:16]
 
@@ -201,6 +222,10 @@ class Visible:
                 found = getattr(self, name).shape
                 msg = f"Visible.{name} has shape {found}; there are {shape[0]} spots"
                 raise ContractError(msg)
+        if self.image is not None and (self.image.ndim, len(self.image)) != (2, shape[0]):
+            found = self.image.shape
+            msg = f"Visible.image has shape {found}; it needs one row of features per spot"
+            raise ContractError(msg)
 
 
 @dataclass(frozen=True, eq=False)

@@ -91,15 +91,15 @@ def correct_batches(
     """
     who = expression.obs.drop_duplicates("slide")
     slide = expression.obs["slide"].cat.codes.to_numpy(np.int32)
-    batch_of_slide = _batch_of_slide(who, cohort, protocol)
+    of_slide = batch_of_slide(who, cohort.batch_key, protocol)
     train = (expression.obs["split"] == "train").to_numpy(bool)
     median = expression.layers["median"]
     if published:
-        fit = published_combat(median, batch_of_slide[slide], expression.var_names.tolist())
+        fit = published_combat(median, of_slide[slide], expression.var_names.tolist())
     else:
-        fit = fit_combat(median, batch_of_slide[slide], train if protocol == "inductive" else None)
-    expression.layers["combat"] = fit.apply(median, batch_of_slide[slide])
-    place = np.searchsorted(fit.batches, batch_of_slide)
+        fit = fit_combat(median, of_slide[slide], train if protocol == "inductive" else None)
+    expression.layers["combat"] = fit.apply(median, of_slide[slide])
+    place = np.searchsorted(fit.batches, of_slide)
     expression.uns["combat"] = {
         "slides": who["slide"].to_numpy(str).astype(object),
         "scale": fit.scale[place],
@@ -108,7 +108,7 @@ def correct_batches(
         "skipped": fit.skipped,
     }
     if published:
-        add_published_layers(expression, batch_of_slide[slide])
+        add_published_layers(expression, of_slide[slide])
 
 
 def add_train_means(expression: AnnData) -> None:
@@ -151,8 +151,15 @@ def describe(
     )
 
 
-def _batch_of_slide(who: pd.DataFrame, cohort: Cohort, protocol: Protocol) -> NDArray[np.int32]:
-    batch = pd.factorize(who[cohort.batch_key].astype(str))[0]
+def batch_of_slide(who: pd.DataFrame, batch_key: str, protocol: str) -> NDArray[np.int32]:
+    """Return the code of each slide's batch ``(n_slides,)``.
+
+    Args:
+        who: One row of ``obs`` per slide.
+        batch_key: ``slide`` or ``subject``.
+        protocol: Inductive: a slide whose batch no train slide has is a batch of its own.
+    """
+    batch = pd.factorize(who[batch_key].astype(str))[0]
     if protocol == "inductive":
         seen = np.isin(batch, batch[(who["split"] == "train").to_numpy(bool)])
         own = batch.size + np.arange(batch.size)

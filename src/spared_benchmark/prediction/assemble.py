@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from spared_benchmark.atomic import digest_of
 from spared_benchmark.errors import ContractError, InputError
+from spared_benchmark.prediction.entry_weights import entry_weights
+from spared_benchmark.prediction.names import WEIGHTED, completer_of
 from spared_benchmark.prediction.spaces import Space, converted
-from spared_benchmark.prediction.types import BlindSlide, Patches, Sampling, Slide
+from spared_benchmark.prediction.types import BlindSlide, Patches, Sampling, Slide, Weight
 from spared_benchmark.tissue.lattice import neighbour_table
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class Assembled:
 
     Attributes:
         slides: Those with an image, in the cohort's order.
-        target: ``raw``, ``measured`` or a completer's name.
+        target: ``raw``, ``measured`` or a completer's name, perhaps with ``_weighted``.
         space: Space of the target's values.
         genes: Names, ``(n_genes,)``.
         symbols: What a reader knows them by, ``(n_genes,)``.
@@ -56,6 +58,11 @@ class Assembled:
     def of(self, split: str) -> list[Slide]:
         """Return the slides of ``split``."""
         return [slide for slide in self.slides if slide.split == split]
+
+    @property
+    def weighted(self) -> bool:
+        """Whether entries count in the loss by fractions."""
+        return any(slide.weight.dtype != np.bool_ for slide in self.slides)
 
     def digest(self, sampling: Sampling) -> str:
         """Return a digest of everything that training and selection see of it by ``sampling``."""
@@ -76,13 +83,16 @@ def assemble(
     """Return the slides that have patches, with ``target`` in ``space`` as what is learnt.
 
     ``raw``: missing entries are 0 and count in the loss (the paper). ``measured``: they do not
-    count. A completer's name: they hold its values and count.
+    count. A completer's name: they hold its values and count. The same followed by ``_weighted``:
+    they hold its values and count by how sure it is of them, see `entry_weights`.
 
     Args:
         expression: Of the cohort.
-        target: ``raw``, ``measured`` or the name of the completer of ``completed``.
+        target: ``raw``, ``measured`` or the name of the completer of ``completed``, perhaps with
+            ``_weighted``.
         space: ``combat`` or ``log_tpm``.
-        completed: Layer ``target`` in ``log_tpm``, the spots and genes of ``expression``.
+        completed: The completer's layer in ``log_tpm``, for weights ``<completer>_sd`` beside it;
+            the spots and genes of ``expression``.
         patches: By slide.
         features: By encoder, then by slide; rows as those of the slide's patches.
 
@@ -126,26 +136,63 @@ def assemble(
     return Assembled(tuple(slides), target, space, genes, tuple(map(str, known)), names, dropped)
 
 
+def features_of_spots(
+    expression: AnnData, slides: Mapping[str, tuple[PatchStore, NDArray[Any]]]
+) -> NDArray[np.float32]:
+    """Return the features of every spot's patch, float32 ``(n_spots, d)``.
+
+    Args:
+        expression: Of the cohort.
+        slides: Of each slide its patches and their features, rows as those of the patches.
+
+    Raises:
+        ContractError: When a spot has no patch, or a slide none of both.
+    """
+    of_spot = expression.obs["slide"].astype(str).to_numpy()
+    lost = sorted(set(of_spot.tolist()) - set(slides))
+    if lost:
+        msg = f"no features for the slides {', '.join(lost)}; found {', '.join(sorted(slides))}"
+        raise ContractError(msg)
+    width = {array.shape[1] for _, array in slides.values()}.pop()
+    features = np.empty((expression.n_obs, width), dtype=np.float32)
+    for slide, (store, array) in slides.items():
+        rows = np.flatnonzero(of_spot == slide)
+        features[rows] = np.asarray(array)[_rows_of(store, slide, expression.obs.index[rows])]
+    return features
+
+
 def _target(
     expression: AnnData, target: str, space: Space, completed: AnnData | None
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float32], Weight]:
     measured = np.asarray(expression.layers["measured"], dtype=bool)
     known = np.asarray(expression.layers[space], dtype=np.float32)
     everything = np.ones_like(measured)
     if target in {"raw", "measured"}:
         y = np.where(measured, known, np.float32(0))
         return y, everything if target == "raw" else measured
-    if completed is None or target not in completed.layers:
-        found = ", ".join(completed.layers) if completed is not None else "no file"
-        msg = f"target {target!r} needs that layer in the completed expression; found {found}"
+    layers = {} if completed is None else completed.layers
+    completer = completer_of(target, layers) or target.removesuffix(WEIGHTED)
+    needed = [completer] if completer == target else [completer, f"{completer}_sd"]
+    if completed is None or not set(needed) <= set(layers):
+        found = ", ".join(layers) if completed is not None else "no file"
+        names = " and ".join(map(repr, needed))
+        msg = f"target {target!r}: the completed expression needs {names} as layers; found {found}"
         raise ContractError(msg)
     for axis in ("obs_names", "var_names"):
         if not getattr(completed, axis).equals(getattr(expression, axis)):
             msg = f"target {target!r}: {axis} of completed and expression differ; complete again"
             raise ContractError(msg)
     slide = expression.obs["slide"].astype(str).to_numpy()
-    filled = converted(np.asarray(completed.layers[target]), slide, expression, "log_tpm", space)
-    return np.where(measured, known, filled), everything
+    values = np.asarray(layers[completer])
+    filled = converted(values, slide, expression, "log_tpm", space)
+    y = np.where(measured, known, filled)
+    if completer == target:
+        return y, everything
+    sd = np.asarray(layers[f"{completer}_sd"])
+    # A spread takes the slope of an affine map and not its shift.
+    ends = (converted(part, slide, expression, "log_tpm", space) for part in (sd, 0 * sd))
+    train = (expression.obs["split"] == "train").to_numpy()
+    return y, entry_weights(y, np.abs(np.subtract(*ends)), measured, train)
 
 
 def _counts(expression: AnnData) -> NDArray[np.float32] | None:
@@ -201,7 +248,7 @@ def _rows_of(store: PatchStore, slide: str, spots: pd.Index) -> NDArray[np.int64
 
 
 def _fingerprint(slide: Slide, sampling: Sampling) -> list[Any]:
-    arrays = [slide.y, slide.weight, slide.measured]
+    arrays: list[NDArray[Any]] = [slide.y, slide.weight, slide.measured]
     arrays += [slide.array_rc, slide.xy_um, slide.neighbours]
     arrays += [slide.features[name] for name in sampling.features if name in slide.features]
     arrays += [slide.counts] if sampling.counts and slide.counts is not None else []

@@ -71,7 +71,7 @@ class Bank:
         return cls(
             keys=np.concatenate(keys).astype(np.float32),
             values=np.concatenate([slide.y for slide in train]),
-            weight=np.concatenate([slide.weight for slide in train]),
+            weight=np.concatenate([slide.counted for slide in train]),
             slides=tuple(slide.slide for slide in train),
             sizes=tuple(slide.n_spots for slide in train),
             exclude=exclude or chosen,

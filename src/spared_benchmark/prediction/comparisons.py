@@ -21,7 +21,7 @@ from spared_benchmark.evaluation.bootstrap import Part, Units, half_width, inter
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.chance import BLOCKS, Chance, chance_correlation
 from spared_benchmark.prediction.common_spots import Spots, common_spots
-from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, method_of
+from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, WEIGHTED, method_of
 from spared_benchmark.prediction.spaces import SPACES, Space, converted
 from spared_benchmark.prediction.trainings import Trainings, drawn_name, seed_parts
 from spared_benchmark.study import Protocol
@@ -70,7 +70,8 @@ def compare_predictions(
     Every row is a difference of test MSE (val where no slide is for the test) on measured entries,
     the mean over seeds, with a 95 % interval. ``comparison`` is
 
-    * ``target``: a predictor trained on ``target`` minus the same trained on ``against``;
+    * ``target``: a predictor trained on ``target`` minus the same trained on ``against``, which is
+      ``raw``, ``measured`` or, of a weighted target, the same values without weights;
     * ``best_control``: a method minus the control of its target that is best on val; without val
       spots among the predictions there is none;
     * ``train_mean``: a method minus the mean of train spots;
@@ -181,7 +182,7 @@ def _pairs(errors: _Errors, on_val: dict[_Model, float]) -> Iterator[_Pair]:
             if mean in errors.by_spot:
                 yield "shuffled", model, mean
             continue
-        for reference in _REFERENCES:
+        for reference in (*_REFERENCES, target.removesuffix(WEIGHTED)):
             if target != reference and (reference, predictor) in errors.by_spot:
                 yield "target", model, (reference, predictor)
         if errors.kinds[model] != "method":

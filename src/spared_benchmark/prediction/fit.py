@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from spared_benchmark.atomic import file_digest
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.assemble import Assembled
+from spared_benchmark.prediction.entry_weights import check_weighs
 from spared_benchmark.prediction.predictor import Predictor
 from spared_benchmark.prediction.resident import Resident
 from spared_benchmark.prediction.sampling import draw
@@ -134,7 +135,7 @@ class PredictionProblem:
     ) -> Iterator[tuple[dict[str, Tensor], float]]:
         """Yield the loss of ``count`` micro-batches, each with its share of the batch.
 
-        A share is that of the entries that count, so that the weighted gradients of a mean over
+        A share is that of the entries' weights, so that the weighted gradients of a mean over
         entries add up to the batch's.
         """
         batches = list(draw(self._train, self._batch_size, generator, count))
@@ -142,7 +143,7 @@ class PredictionProblem:
         for batch, size in zip(batches, sizes, strict=True):
             with self._computing():
                 terms = self.predictor.loss(batch)
-            yield terms, size / max(sum(sizes), 1.0)
+            yield terms, size / (sum(sizes) or 1.0)
 
     def validate(self) -> dict[str, float]:
         """Return the selection's metrics."""
@@ -173,9 +174,14 @@ def fit_predictor(task: Task) -> Fitted:
     """Fit a predictor on train slides and select on val slides.
 
     Labels of val slides stay in the selection; those of test slides are not looked at.
+
+    Raises:
+        ConfigurationError: When entries weigh differently and the predictor's loss cannot have it.
     """
     started = time.perf_counter()
     plain = task.create()
+    if task.assembled.weighted:
+        check_weighs(plain.card, task.assembled.target)
     first: Fitted | None = None
     held_out: dict[str, Attached] = {}
     if isinstance(plain, Staged):

@@ -1,13 +1,24 @@
-"""What can be asked of any predictor by a suffix of its name."""
+"""What can be asked of any predictor, or of a completed target, by a suffix of its name."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 # Fitted to the labels of exchanged spots: a control.
 SHUFFLED = "_shuffled"
 # The mean of each spot's prediction and those of its lattice neighbours; made beside the plain one.
 SMOOTHED = "_smoothed"
+# Of a target: entries that were completed weigh less, by how sure the completer is of them.
+WEIGHTED = "_weighted"
 
 
 def method_of(name: str) -> str:
     """Return the registered predictor that ``name``, perhaps with a suffix, is about."""
     return name.removesuffix(SMOOTHED).removesuffix(SHUFFLED)
+
+
+def completer_of(target: str, completers: Iterable[str]) -> str | None:
+    """Return which of ``completers`` the target is made from, weighted or not; none of the rest."""
+    known = set(completers)
+    plain = target.removesuffix(WEIGHTED)
+    return next((name for name in (target, plain) if name in known), None)

@@ -18,6 +18,8 @@ from spared_benchmark.registry import Card
 from spared_benchmark.study import Size
 
 State = dict[str, NDArray[Any]]
+# A sum of weights below it is that of a batch in which nothing counts.
+_SMALLEST = 1e-6
 
 
 class Predictor(ABC):
@@ -150,7 +152,7 @@ class NetworkPredictor(Predictor):
         self._module = self.build(train[0].y.shape[1])
 
     def loss(self, batch: NodeBatch) -> dict[str, Tensor]:
-        """Return the mean squared error over the entries that count."""
+        """Return the mean squared error over the entries that count, as much as they do."""
         y, weight = batch.labels()
         return {"loss": masked_mse(self.forward(batch), y, weight)}
 
@@ -191,20 +193,29 @@ def start_at_mean(head: nn.Linear, mean: NDArray[np.float32], *, zero: bool = Fa
 
 
 def masked_mse(prediction: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """Return the mean of squared errors over entries with ``weight``, all ``(n, n_genes)``."""
-    error = torch.where(weight, prediction - y, 0.0)
-    return error.square().sum() / weight.sum().clamp(min=1)
+    """Return the weighted mean of squared errors, all ``(n, n_genes)``.
+
+    Args:
+        prediction: Of the target.
+        y: The target; not read where the weight is 0.
+        weight: Whether entries count (bool: the mean is over those) or how much.
+    """
+    error = torch.where(weight > 0, prediction - y, 0.0)
+    return (weight * error.square()).sum() / weight.sum().clamp(min=_SMALLEST)
 
 
 def train_mean(train: Sequence[Slide]) -> NDArray[np.float32]:
     """Return the mean of each gene over the train entries that count in the loss, ``(n_genes,)``.
 
-    A gene with no such entry takes the mean of all of them.
+    Entries enter it with their weight. A gene with no such entry takes the mean of all of them.
     """
     n_genes = train[0].y.shape[1]
     total, count = np.zeros(n_genes), np.zeros(n_genes)
     for slide in train:
-        total += np.where(slide.weight, slide.y, 0).sum(axis=0, dtype=np.float64)
-        count += slide.weight.sum(axis=0)
-    overall = total.sum() / max(count.sum(), 1)
-    return np.where(count > 0, total / np.maximum(count, 1), overall).astype(np.float32)
+        counted = np.where(slide.counted, slide.y, 0) * slide.weight
+        total += counted.sum(axis=0, dtype=np.float64)
+        count += slide.weight.sum(axis=0, dtype=np.float64)
+    overall = total.sum() / max(count.sum(), _SMALLEST)
+    mean = np.full(n_genes, overall, dtype=np.float64)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean.astype(np.float32)

@@ -6,7 +6,8 @@ m = min(n_spots, d): the inputs' second moments, or for fewer spots than inputs 
 side m, whatever the number of genes (d = 2,000: 128 MB beside the inputs); keeping the matrices
 of 128 genes would take 4 GB. Operations for each distinct mask: m³/3 for each penalty, and at
 most n m² / 2 for its matrix, which is the common one less its missing spots, or the sum over its
-measured ones, whichever are fewer.
+measured ones, whichever are fewer. Where entries count by fractions each gene has a matrix of its
+own, from weighted copies of the inputs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+
+from spared_benchmark.prediction.types import Weight
 
 Floats = NDArray[np.float64]
 # Spots whose products are summed at once.
@@ -42,20 +45,28 @@ _Solve = Callable[[NDArray[np.intp], Floats, Floats, Sequence[float]], Floats]
 
 
 def solve(
-    inputs: Floats, y: NDArray[np.float32], weight: NDArray[np.bool_], penalties: Sequence[float]
+    inputs: Floats, y: NDArray[np.float32], weight: Weight, penalties: Sequence[float]
 ) -> Solutions:
     """Fit ``y`` ``(n_spots, n_genes)`` by ``inputs`` ``(n_spots, d)`` where ``weight``.
 
-    Minimises, for each gene and penalty, the mean of squared errors over the gene's entries plus
-    the penalty times the squared norm of its coefficients; the intercept is free. A gene with no
-    entry takes the mean of all entries and no slope.
+    Minimises, for each gene and penalty, the mean of squared errors over the gene's entries,
+    weighted if they are, plus the penalty times the squared norm of its coefficients; the
+    intercept is free. A gene with no entry takes the mean of all entries and no slope.
 
     Args:
         inputs: On scales that one penalty suits.
         y: Not read where ``weight`` is not set.
-        weight: Entries that count.
+        weight: Entries that count (bool), or how much each counts.
         penalties: All above 0.
     """
+    if weight.dtype != np.bool_:
+        return _weighted(inputs, y, weight.astype(np.float64), penalties)
+    return _masked(inputs, y, weight > 0, penalties)
+
+
+def _masked(
+    inputs: Floats, y: NDArray[np.float32], weight: NDArray[np.bool_], penalties: Sequence[float]
+) -> Solutions:
     n_spots, width = inputs.shape
     n_genes = y.shape[1]
     coefficients = np.zeros((len(penalties), width, n_genes))
@@ -73,6 +84,34 @@ def solve(
         coefficients[:, :, genes] = found
         intercepts[:, genes] = level - mean @ found
     return Solutions(coefficients, intercepts)
+
+
+def _weighted(
+    inputs: Floats, y: NDArray[np.float32], weight: Floats, penalties: Sequence[float]
+) -> Solutions:
+    """Solve gene by gene: errors times the roots of their weights are plain least squares."""
+    width, n_genes = inputs.shape[1], y.shape[1]
+    coefficients = np.zeros((len(penalties), width, n_genes))
+    values = np.where(weight > 0, y, 0).astype(np.float64)
+    intercepts = np.full((len(penalties), n_genes), (weight * values).sum() / _sum_of(weight))
+    for gene in np.flatnonzero(weight.sum(axis=0)):
+        rows = np.flatnonzero(weight[:, gene])
+        share = weight[rows, gene] / weight[rows, gene].sum()
+        own, target, root = inputs[rows], values[rows, gene, None], np.sqrt(share)[:, None]
+        mean, level = share @ own, share @ target
+        own = root * (own - mean)
+        right = root * (target - level)
+        if len(rows) < width:
+            found = own.T @ _each_penalty(own @ own.T, right, penalties)
+        else:
+            found = _each_penalty(own.T @ own, own.T @ right, penalties)
+        coefficients[:, :, gene] = found[:, :, 0]
+        intercepts[:, gene] = level - found[:, :, 0] @ mean
+    return Solutions(coefficients, intercepts)
+
+
+def _sum_of(weight: Floats) -> float:
+    return float(weight.sum()) or 1.0
 
 
 def _masks(weight: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:

@@ -15,6 +15,8 @@ from spared_benchmark.errors import ConfigurationError, ContractError, nearest
 _LABELS = ("y", "measured", "weight", "counts")
 # What a predictor computes of a slide without its labels: arrays with a row per spot, by name.
 Attached = Mapping[str, NDArray[Any]]
+# Whether an entry counts in the loss, or how much.
+Weight = NDArray[np.bool_] | NDArray[np.float32]
 Augment = Literal["none", "each", "together"]
 AnySlide = TypeVar("AnySlide", bound="BlindSlide")
 
@@ -103,13 +105,14 @@ class Slide(BlindSlide):
     Attributes:
         y: What a predictor is trained on, float32 ``(n_spots, n_genes)``.
         measured: Whether the entry has a non-zero count, bool ``(n_spots, n_genes)``.
-        weight: Whether the entry counts in the loss, bool ``(n_spots, n_genes)``.
+        weight: Whether the entry counts in the loss, bool, or how much, float32 from 0 to 1
+            ``(n_spots, n_genes)``.
         counts: Molecules, for likelihoods of counts ``(n_spots, n_genes)``; none when unknown.
     """
 
     y: NDArray[np.float32]
     measured: NDArray[np.bool_]
-    weight: NDArray[np.bool_]
+    weight: Weight
     counts: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
@@ -117,6 +120,11 @@ class Slide(BlindSlide):
         if len(set(shapes.values())) != 1 or len(self.y) != self.n_spots:
             msg = f"slide {self.slide!r}: {self.n_spots} spots, but labels of shape {shapes}"
             raise ContractError(msg)
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Whether the entry counts in the loss at all ``(n_spots, n_genes)``."""
+        return self.weight > 0
 
     def labels(self) -> dict[str, NDArray[Any]]:
         """Return everything that a blind slide lacks, by name."""
@@ -188,7 +196,7 @@ class NodeBatch:
         features: Frozen features by encoder, each ``(n_nodes, …)``.
         attached: What the predictor attached to the spots, by name, each ``(n_nodes, …)``.
         y: Target ``(n_nodes, n_genes)``; none for blind slides.
-        weight: Which entries count in the loss, bool; none for blind slides.
+        weight: Which entries count in the loss, bool, or how much; none for blind slides.
         counts: Molecules ``(n_nodes, n_genes)``; none for blind slides or when not asked for.
     """
 
@@ -208,7 +216,7 @@ class NodeBatch:
     counts: Tensor | None = None
 
     def labels(self) -> tuple[Tensor, Tensor]:
-        """Return target and loss mask of the queries, each ``(n_queries, n_genes)``.
+        """Return target and weight in the loss of the queries, each ``(n_queries, n_genes)``.
 
         Raises:
             ContractError: When the batch is of blind slides.

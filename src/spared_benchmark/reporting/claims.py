@@ -5,18 +5,23 @@ Printed figures are of Ruiz et al. 2025, over 26 cohorts and with the budget giv
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
+from spared_benchmark.reporting.ablations import ablation_claims
+from spared_benchmark.reporting.claim import (
+    IN_PART,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    UNTESTABLE,
+    Claim,
+    Errors,
+    compared,
+)
 from spared_benchmark.reporting.grid import Cell, Column, Grid, Group
 from spared_benchmark.reporting.numbers import DASH, decimal, percent
 from spared_benchmark.reporting.tables import headline
 
-REPRODUCED, IN_PART = "reproduced", "in part"
-NOT_REPRODUCED, UNTESTABLE = "not reproduced", "untestable here"
 NOTE = (
     "Verdicts hold for the cohorts and budgets of this study, by limits of our own; hover over one "
     "for its rule. “Simpler” says what a method "
@@ -26,27 +31,6 @@ NOTE = (
 _REDUCTION, _REDUCTION_SLACK = 0.825, 0.05
 _WORSE, _MUCH_WORSE = 10.0, 50.0  # about two orders of magnitude: more than half of a hundred
 _FLAT, _STEEP = 1.2, 2.0
-
-_Errors = dict[tuple[str, str, float], float]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One statement of the paper.
-
-    Attributes:
-        words: What is said, with the printed figure.
-        verdict: ``reproduced``, ``in part``, ``not reproduced`` or ``untestable here``.
-        rule: How the verdict came about.
-        found: What came out, by cohort.
-        beside: The same comparison by something simpler.
-    """
-
-    words: str
-    verdict: str
-    rule: str
-    found: dict[str, str]
-    beside: str
 
 
 def completion_claims(summary: pd.DataFrame) -> list[Claim]:
@@ -71,7 +55,7 @@ def completion_claims(summary: pd.DataFrame) -> list[Claim]:
         _averages(leading, space),
     ]
     judged = [claim for claim in found if claim is not None]
-    return [*judged, _ABLATIONS] if judged else []
+    return [*judged, *ablation_claims(_errors(leading), space)] if judged else []
 
 
 def claims_grid(claims: list[Claim]) -> Grid:
@@ -93,27 +77,18 @@ def claims_grid(claims: list[Claim]) -> Grid:
     return Grid("Completion: the paper's statements", columns, (Group("", rows),))
 
 
-_ABLATIONS = Claim(
-    "Ablations: MSE 6.166 without median pre-completion; 0, 6, 18, 36 neighbours; 1,024 genes",
-    UNTESTABLE,
-    "Not part of this study",
-    {},
-    DASH,
-)
-
-
 def _told(claim: Claim) -> str:
     return claim.words if claim.beside == DASH else f"{claim.words}. Simpler: {claim.beside}"
 
 
-def _below_the_median(errors: _Errors, space: str) -> Claim | None:
-    reduced = _compared(errors, "spackle", "median", lambda ours, other: 1 - ours / other)
+def _below_the_median(errors: Errors, space: str) -> Claim | None:
+    reduced = compared(errors, "spackle", "median", lambda ours, other: 1 - ours / other)
     if not reduced:
         return None
     mean = float(np.mean(list(reduced.values())))
     verdict = NOT_REPRODUCED if mean <= 0 else IN_PART
     verdict = REPRODUCED if mean >= _REDUCTION - _REDUCTION_SLACK else verdict
-    simple = _compared(errors, "gene_mean", "median", lambda ours, other: 1 - ours / other)
+    simple = compared(errors, "gene_mean", "median", lambda ours, other: 1 - ours / other)
     beside = f"gene_mean: {percent(float(np.mean(list(simple.values()))))}" if simple else DASH
     return Claim(
         "SpaCKLE's MSE is 82.5 % below that of the median filter",
@@ -124,13 +99,13 @@ def _below_the_median(errors: _Errors, space: str) -> Claim | None:
     )
 
 
-def _far_below_stlearn(errors: _Errors, space: str) -> Claim | None:
-    ratios = _compared(errors, "sme_zeros", "spackle", lambda other, ours: other / ours)
+def _far_below_stlearn(errors: Errors, space: str) -> Claim | None:
+    ratios = compared(errors, "sme_zeros", "spackle", lambda other, ours: other / ours)
     if not ratios:
         return None
     mean = float(np.exp(np.mean(np.log(list(ratios.values())))))
     verdict = NOT_REPRODUCED if mean < _WORSE else IN_PART
-    told = _compared(errors, "sme", "spackle", lambda other, ours: other / ours)
+    told = compared(errors, "sme", "spackle", lambda other, ours: other / ours)
     middle = float(np.exp(np.mean(np.log(list(told.values()))))) if told else float("nan")
     return Claim(
         "stLearn's MSE is about two orders of magnitude above SpaCKLE's",
@@ -141,7 +116,7 @@ def _far_below_stlearn(errors: _Errors, space: str) -> Claim | None:
     )
 
 
-def _flat_in_the_share(errors: _Errors) -> Claim | None:
+def _flat_in_the_share(errors: Errors) -> Claim | None:
     shares = sorted({share for _, _, share in errors})
     if len(shares) < 2:
         return None
@@ -191,7 +166,7 @@ def _averages(leading: pd.DataFrame, space: str) -> Claim | None:
     )
 
 
-def _errors(rows: pd.DataFrame) -> _Errors:
+def _errors(rows: pd.DataFrame) -> Errors:
     """Return the MSE by cohort, completer and hidden share, ceilings left out."""
     known = rows[(rows["kind"] != "ceiling") & rows["mse"].notna()]
     keys = zip(known["cohort"], known["completer"], known["hidden_fraction"], strict=True)
@@ -199,12 +174,3 @@ def _errors(rows: pd.DataFrame) -> _Errors:
         (str(cohort), str(name), float(share)): float(error)
         for (cohort, name, share), error in zip(keys, known["mse"], strict=True)
     }
-
-
-def _compared(
-    errors: _Errors, first: str, second: str, compare: Callable[[float, float], float]
-) -> dict[str, float]:
-    """Return ``compare`` of two completers' errors in each cohort that has both."""
-    of = {name: {c: e for (c, m, _), e in errors.items() if m == name} for name in (first, second)}
-    shared = [cohort for cohort in of[first] if cohort in of[second]]
-    return {cohort: compare(of[first][cohort], of[second][cohort]) for cohort in shared}

@@ -92,7 +92,7 @@ def _identity(card: Mapping[str, Any]) -> dict[str, Any]:
     weights = str(card.get("settings", {}).get("weights", ""))
     return {
         "target": str(card.get("target", "")) if predictor else "",
-        "method": str(predictor or card["method"]),
+        "method": str(predictor or card.get("variant") or card["method"]),
         "role": str(card["kind"]) if predictor else COMPLETER,
         "size": str(card.get("size", "")),
         # Of a file of weights its name is enough; its folder is nobody's business.

@@ -24,12 +24,15 @@ class SpackleNetwork(nn.Module):
 
     Post-norm layers with one head, ReLU and no positional encoding (Ruiz et al. 2025). It holds
     the weights; `encode` and `encode_centres` compute, for one network or for several at once.
+    ``beside`` is how many inputs of each spot stand beside its genes.
     """
 
-    def __init__(self, genes: int, width: int, ffn: int, layers: int, dropout: float) -> None:
+    def __init__(
+        self, genes: int, width: int, ffn: int, layers: int, dropout: float, beside: int = 0
+    ) -> None:
         super().__init__()
         self.dropout = dropout
-        self.embed = nn.Linear(genes, width)
+        self.embed = nn.Linear(genes + beside, width)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(width, 1, ffn, dropout, batch_first=True)
             for _ in range(layers)
@@ -48,7 +51,7 @@ def encode(
 
     Args:
         weights: Stacked weights of `SpackleNetwork`.
-        expression: Packed spots ``(n_packed, n_genes)``.
+        expression: Packed spots ``(n_packed, n_inputs)``.
         layout: Where they stand.
         drop: Dropout of this step.
         products: Type in which the encoder's products are computed; expression, which spans more
@@ -141,7 +144,7 @@ def complete_centres(
 
     Args:
         weights: Stacked weights of `SpackleNetwork`.
-        expression: Input of all spots ``(n_spots, n_genes)``.
+        expression: Input of all spots ``(n_spots, n_inputs)``.
         members: Rows of ``expression`` ``(n_neighbourhoods, n_slots)``, −1 for no spot.
         products: As `encode`.
         batch_size: Neighbourhoods at once, over all copies; the result does not depend on it.

@@ -27,16 +27,18 @@ class TrainData:
     """Train slides as tensors.
 
     Attributes:
-        complete: Measured values with medians elsewhere ``(n_spots, n_genes)``.
+        complete: Measured values with medians, or 0, elsewhere ``(n_spots, n_genes)``.
         measured: ``(n_spots, n_genes)``.
         members: Each spot and its neighbours, −1 padded ``(n_spots, n_slots)``.
         hide: Probability that a measured entry of each gene is hidden ``(n_genes,)``.
+        image: What stands beside the genes of each spot ``(n_spots, n_features)``, if anything.
     """
 
     complete: Tensor
     measured: Tensor
     members: Tensor
     hide: Tensor
+    image: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class ValidationData:
     """Val slides as the completer sees them, with the entries it is judged on.
 
     Attributes:
-        expression: Input ``(n_spots, n_genes)``.
+        expression: Input ``(n_spots, n_inputs)``.
         members: Neighbourhoods of the spots with a hidden entry ``(n_judged, n_slots)``.
         hidden: Judged entries of their centres ``(n_judged, n_genes)``.
         truth: Values there ``(n_judged, n_genes)``.
@@ -132,6 +134,8 @@ class SpackleProblem:
                 rows, blank = rows[layout.places], blank[layout.places]
             target = self.train.complete[rows]
             given = target.masked_fill(blank, 0.0)
+            if self.train.image is not None:
+                given = torch.cat([given, self.train.image[rows]], dim=1)
             errors = encode(weights, given, layout, drop, self.products) - target
             if self.loss_over == "measured":
                 errors = errors * self.train.measured[rows]

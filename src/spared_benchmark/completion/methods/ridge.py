@@ -88,14 +88,7 @@ class Ridge(GridChosen):
 
     def _example(self, train: Visible, fraction: float, generator: np.random.Generator) -> Example:
         hidden = train.visible & (generator.random(train.values.shape) < fraction)
-        seen = train.visible & ~hidden
-        known = seen.any(axis=1)
-        shown = replace(
-            train,
-            values=np.where(seen, train.values, np.float32(0)),
-            visible=seen,
-            library_size=np.where(known, train.library_size, np.float32(np.nan)),
-        )
+        shown = train.without(hidden)
         additive, predictors = self._additive_and_predictors(shown)
         target = np.where(hidden, train.values - additive, 0.0).astype(np.float32)
         return Example(predictors, hidden, target)

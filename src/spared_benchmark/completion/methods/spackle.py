@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spared_benchmark.completion.completer import Completer
 from spared_benchmark.completion.medians import median_completed
+from spared_benchmark.completion.methods._spackle_features import Features
 from spared_benchmark.completion.methods._spackle_network import SpackleNetwork, complete_centres
 from spared_benchmark.completion.methods._spackle_problem import (
     SpackleProblem,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "hiding": ("measured", "published"),
     "loss": ("complete", "measured"),
+    "pre_completion": ("median", "none"),
     "precision": ("auto", "float32", "bfloat16"),
 }
 
@@ -43,12 +45,15 @@ class Spackle(Completer):
     Training: the median-completed matrix with some of the measured entries set to 0, drawn anew
     every step; loss over all spots of the neighbourhood and all genes. Completion: everything not
     visible is 0, or what the slide's ``fill`` holds in the paper's own evaluation. All learning
-    rates are trained as one program.
+    rates are trained as one program. Features of the spots' images, where they are shown, are
+    standardised over the train spots and are inputs beside the genes; they are never hidden.
 
     The paper's budget is 10,000 steps of 256 neighbourhoods, ten learning rates evenly spaced in
     logarithm from 1e-5 to 1e-2, seed 42.
 
-    Hyper-parameters: ``hops`` of the neighbourhood; ``median_hops`` of the pre-completion;
+    Hyper-parameters: ``hops`` of the neighbourhood, 0 for the spot alone; ``pre_completion`` of
+    missing entries by the ``median`` over ``median_hops``, or ``none``: they are 0 in inputs and
+    targets, whatever the slide's ``fill`` holds;
     ``hidden_fraction`` of the measured entries (``hiding: measured``) or, as in the released
     code, of all entries (``hiding: published``: the probability is the fraction over the share of
     train spots where the gene is visible, at most 1); ``loss`` over the ``complete`` matrix or
@@ -76,6 +81,7 @@ class Spackle(Completer):
     )
     defaults: ClassVar[dict[str, Any]] = {
         "hops": 2,
+        "pre_completion": "median",
         "median_hops": 4,
         "hidden_fraction": 0.3,
         "hiding": "measured",
@@ -84,6 +90,7 @@ class Spackle(Completer):
         "dropout": 0.1,
     }
     reads_fill: ClassVar[bool] = True
+    takes_image: ClassVar[bool] = True
     problem: ClassVar[type[SpackleProblem]] = SpackleProblem
 
     def __init__(self, size: Size = "small", **settings: Any) -> None:
@@ -96,9 +103,11 @@ class Spackle(Completer):
                     f"allowed: {', '.join(allowed)}"
                 )
                 raise ConfigurationError(msg)
+        self._features = Features.none()
 
     def _fit(self, train: Visible, selection: Selection, training: Training) -> None:
         device = torch.device(training.device)
+        self._features = Features.of(train.image)
         train_data = self._train_data(train, device)
         validation = self._validation_data(selection, device)
 
@@ -115,7 +124,7 @@ class Spackle(Completer):
 
     def _complete(self, slide: Visible) -> NDArray[np.floating]:
         device = next(self.network.parameters()).device
-        expression = torch.from_numpy(slide.filled).to(device)
+        expression = torch.from_numpy(self._given(slide)).to(device)
         members = self._members(slide, device)
         products = self._products(device)
         completed = complete_centres(self.network.weights(), expression, members, products)[0]
@@ -123,13 +132,15 @@ class Spackle(Completer):
         return values
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the network's weights by name."""
+        """Return the network's weights by name, and how features of images are standardised."""
         state = self.network.state_dict()
-        return {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
+        weights = {name: value.detach().cpu().numpy().copy() for name, value in state.items()}
+        return weights | self._features.state()
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take the network's weights; it runs on the CPU then."""
-        tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+        self._features, weights = Features.loaded(state)
+        tensors = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
         self.network = self._network().eval()
         self.network.load_state_dict(tensors)
 
@@ -141,6 +152,7 @@ class Spackle(Completer):
             ffn=setting["ffn"],
             layers=setting["layers"],
             dropout=setting["dropout"],
+            beside=self._features.count,
         )
 
     def _problem(
@@ -158,15 +170,19 @@ class Spackle(Completer):
         return product_type(self.settings["precision"], device)
 
     def _train_data(self, train: Visible, device: torch.device) -> TrainData:
-        if train.fill is None:
+        if self._raw:
+            complete = train.values
+        elif train.fill is None:
             complete = median_completed(train, self.settings["median_hops"])
         else:
             complete = train.filled
+        image = self._features.standardised(self.name, train.image)
         return TrainData(
             complete=torch.from_numpy(complete).to(device),
             measured=torch.from_numpy(train.visible).to(device),
             members=self._members(train, device),
             hide=torch.from_numpy(self._hiding(train)).to(device),
+            image=None if image is None else torch.from_numpy(image).to(device),
         )
 
     def _hiding(self, train: Visible) -> NDArray[np.float32]:
@@ -199,8 +215,19 @@ class Spackle(Completer):
         return np.flatnonzero(selection.hidden.any(axis=1))
 
     def _judged_input(self, selection: Selection) -> NDArray[np.float32]:
-        """Return what is given of the val slides ``(n_spots, n_genes)``: as in use."""
-        return selection.visible.filled
+        """Return what is given of the val slides ``(n_spots, n_inputs)``: as in use."""
+        return self._given(selection.visible)
+
+    @property
+    def _raw(self) -> bool:
+        """Whether missing entries stay 0."""
+        return bool(self.settings.get("pre_completion") == "none")
+
+    def _given(self, seen: Visible) -> NDArray[np.float32]:
+        """Return the network's input ``(n_spots, n_inputs)``: genes, then features of images."""
+        genes = seen.values if self._raw else seen.filled
+        image = self._features.standardised(self.name, seen.image)
+        return genes if image is None else np.concatenate([genes, image], axis=1)
 
     def _members(self, given: Visible, device: torch.device) -> torch.Tensor:
         """Return each spot and its neighbours ``(n_spots, 1 + k)``, −1 padded."""

@@ -60,6 +60,7 @@ class SpackleAsReleased(Spackle):
             {"constant_gene", "batch_composition", "slide_isolation", "spot_order"}
         ),
     )
+    takes_image: ClassVar[bool] = False
     problem: ClassVar[type[ReleasedProblem]] = ReleasedProblem
     defaults: ClassVar[dict[str, Any]] = {
         "neighbours": 18,

@@ -12,6 +12,7 @@ from spared_benchmark.pipelines.cohorts import (
     patches,
     slides_with_image,
 )
+from spared_benchmark.prediction.names import completer_of
 from spared_benchmark.study import Cohort
 
 
@@ -98,7 +99,8 @@ def _training(
 ) -> Node:
     study = configuration.study
     names = study.controls if method == "controls" else (method,)
-    others = {"completed": f"completed-{target}"} if target in study.completers else {}
+    completer = completer_of(target, study.completers)
+    others = {"completed": f"completed-{completer}"} if completer is not None else {}
     first = study.targets[0]
     if configuration.benchmark.rate_search == "once" and target != first:
         others["searched"] = f"model-{first}-{method}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from spared_benchmark.configuration import CompleterTask
+from spared_benchmark.configuration import CompleterTask, VariantTask
 from spared_benchmark.model import Model
 from spared_benchmark.pipelines.types import AnnData, Array, DataFrame, Masks, TrialStore
 from spared_benchmark.provenance import version
@@ -42,6 +43,41 @@ def complete(
 
     training = Training.on_best_device(task.settings.budget(task.name), task.settings.seed, trials)
     done = run_completer(task.name, expression, masks, task.settings, training, true_expression)
+    return done.completed, Model(done.card, done.state), done.scores, done.examples
+
+
+def complete_variant(
+    expression: AnnData,
+    masks: Masks,
+    task: VariantTask,
+    trials: TrialStore,
+    true_expression: Array | None = None,
+    context: AnnData | None = None,
+    **images: Any,
+) -> tuple[AnnData, Model, DataFrame, Array]:
+    """Do as `complete` with a variant, which may be shown context genes or images as well.
+
+    ``images`` holds ``features:<slide>`` and, for the names of their rows, ``patches:<slide>``.
+    """
+    from spared_benchmark.completion.beside import Beside
+    from spared_benchmark.completion.protocol import run_completer
+    from spared_benchmark.expression.context import corrected_context
+    from spared_benchmark.prediction.assemble import features_of_spots
+    from spared_benchmark.training.sweep import Training
+
+    settings, beside = task.settings, None
+    if context is not None or images:
+        slides = [name.partition(":")[2] for name in images if name.startswith("features:")]
+        of = {slide: (images[f"patches:{slide}"], images[f"features:{slide}"]) for slide in slides}
+        beside = Beside(
+            tuple(expression.obs_names),
+            settings.seed,
+            None if context is None else corrected_context(context, expression),
+            features_of_spots(expression, of) if of else None,
+        )
+    training = Training.on_best_device(settings.budget(task.name), settings.seed, trials)
+    inputs = (task.name, expression, masks, settings, training, true_expression)
+    done = run_completer(*inputs, task.variant, beside)
     return done.completed, Model(done.card, done.state), done.scores, done.examples
 
 

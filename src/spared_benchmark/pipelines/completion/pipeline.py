@@ -5,9 +5,10 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from spared_benchmark.configuration import Configuration
-from spared_benchmark.pipelines.cohorts import in_namespace
+from spared_benchmark.pipelines.cohorts import features, in_namespace, patches
 from spared_benchmark.pipelines.completion import nodes
-from spared_benchmark.study import Cohort
+from spared_benchmark.study import Cohort, Variant
+from spared_benchmark.variant_checks import ABLATION, VARIANT_OF
 
 
 def create_pipeline(configuration: Configuration) -> Pipeline:
@@ -61,7 +62,12 @@ def _cohort(configuration: Configuration, code: str, cohort: Cohort) -> Pipeline
         outputs="learning_curves",
         name="draw_learning_curves",
     )
-    runs = [_completer(code, completer, truth) for completer in completers]
+    runs = [
+        _variant(configuration, code, cohort, name, truth)
+        if name in configuration.variants
+        else _completer(code, name, truth)
+        for name in completers
+    ]
     gathered = [_truth(cohort)] if truth else []
     return in_namespace([masks, *gathered, *runs, controls, scores, examples, curves], code)
 
@@ -86,12 +92,48 @@ def _completer(code: str, completer: str, truth: list[str]) -> Node:
             "trials",
             *truth,
         ],
-        outputs=[
-            f"completed-{completer}",
-            f"completer-{completer}",
-            f"completion_scores-{completer}",
-            f"hidden-{completer}",
-        ],
+        outputs=_outputs(completer),
         name=f"complete-{completer}",
         tags=["sweep", f"cohort.{code}", f"completer.{completer}"],
     )
+
+
+def _variant(
+    configuration: Configuration, code: str, cohort: Cohort, name: str, truth: list[str]
+) -> Node:
+    variant = configuration.variants[name]
+    common = {"expression": "expression", "masks": "masks", "trials": "trials"}
+    return Node(
+        nodes.complete_variant,
+        inputs={
+            **common,
+            "task": f"params:completers.{name}",
+            **{place: place for place in truth},
+            **({"context": "context"} if variant.context else {}),
+            **_images(configuration, cohort, variant),
+        },
+        outputs=_outputs(name),
+        name=f"complete-{name}",
+        tags=[
+            *("sweep", ABLATION, f"cohort.{code}"),
+            *(f"completer.{name}", f"{VARIANT_OF}.{variant.of}"),
+        ],
+    )
+
+
+def _images(configuration: Configuration, cohort: Cohort, variant: Variant) -> dict[str, str]:
+    """Return the slides' features, and the patches that name their rows, if it is shown any."""
+    encoder = variant.features
+    if encoder is None:
+        return {}
+    window = configuration.encodings[encoder].window
+    inputs = {}
+    for slide in cohort.slides:
+        inputs[f"patches:{slide}"] = patches(configuration, slide, window)
+        inputs[f"features:{slide}"] = features(configuration, slide, encoder)
+    return inputs
+
+
+def _outputs(completer: str) -> list[str]:
+    kinds = ("completed", "completer", "completion_scores", "hidden")
+    return [f"{kind}-{completer}" for kind in kinds]

@@ -33,6 +33,7 @@ class ColourRidge(RidgePredictor):
         uses=frozenset({"genes", "image"}),
         kind="control",
         sizes={"paper": _SETTINGS, "small": _SETTINGS, "tiny": _SETTINGS},
+        weighs=True,
         exemptions=frozenset({"closed_form"}),
     )
 

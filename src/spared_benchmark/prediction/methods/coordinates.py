@@ -34,6 +34,7 @@ class Coordinates(RidgePredictor):
         uses=frozenset({"genes", "space"}),
         kind="control",
         sizes={"paper": _SETTINGS, "small": _SETTINGS, "tiny": _SETTINGS},
+        weighs=True,
         exemptions=frozenset({"closed_form"}),
     )
 

@@ -30,5 +30,6 @@ class FeaturePcaRidge(OnFeatures, RidgePredictor):
         year=2024,
         uses=frozenset({"genes", "image"}),
         sizes={"paper": _SETTINGS, "small": _SETTINGS, "tiny": {**_SETTINGS, "components": 16}},
+        weighs=True,
         exemptions=frozenset({"closed_form"}),
     )

@@ -27,5 +27,6 @@ class FeatureRidge(OnFeatures, RidgePredictor):
         uses=frozenset({"genes", "image"}),
         version=2,
         sizes={"paper": _SETTINGS, "small": _SETTINGS, "tiny": _SETTINGS},
+        weighs=True,
         exemptions=frozenset({"closed_form"}),
     )

@@ -66,7 +66,7 @@ class FeatureTrees(OnFeatures):
         axes = principal_axes(standard(features), self.settings["components"])
         self._mean, self._rotation = standard.mean, axes / standard.scale[:, None]
         y = np.concatenate([slide.y for slide in train])
-        weight = np.concatenate([slide.weight for slide in train])
+        weight = np.concatenate([slide.counted for slide in train])
         growth = Growth(
             trees=self.settings["trees" if weight.all() else "trees_per_gene"],
             leaf=self.settings["leaf"],

@@ -55,6 +55,7 @@ class HisToGene(SlidePredictor):
             },
         },
         trained=True,
+        weighs=True,
     )
 
     def build(self, n_genes: int) -> SlideModule:

@@ -39,6 +39,7 @@ class NearestSlide(OnFeatures):
         uses=frozenset({"genes", "image"}),
         kind="control",
         sizes={"paper": _SETTINGS, "small": _SETTINGS, "tiny": _SETTINGS},
+        weighs=True,
         exemptions=frozenset({"closed_form"}),
     )
 
@@ -58,7 +59,7 @@ class NearestSlide(OnFeatures):
         self._centroids = np.stack([self._centroid(values) for values in features])
         overall = train_mean(train)
         own = [train_mean([slide]) for slide in train]
-        known = [slide.weight.any(axis=0) for slide in train]
+        known = [slide.counted.any(axis=0) for slide in train]
         self._means = np.where(known, own, overall).astype(np.float32)
         self._names = tuple(slide.slide for slide in train)
 

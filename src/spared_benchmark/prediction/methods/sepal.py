@@ -69,6 +69,7 @@ class Sepal(Staged):
             "tiny": _own(entry=32, widths=(32, 16)),
         },
         trained=True,
+        weighs=True,
         stages=("vit_b_delta",),
     )
 

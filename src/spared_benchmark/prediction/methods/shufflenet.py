@@ -36,4 +36,5 @@ class ShuffleNet(PatchPredictor):
             "tiny": {**_COMMON, "image_size": 32},
         },
         trained=True,
+        weighs=True,
     )

@@ -36,6 +36,7 @@ class SmallCnn(NetworkPredictor):
             "tiny": {"image_size": 16, "widths": (8, 16)},
         },
         trained=True,
+        weighs=True,
     )
 
     @property

@@ -32,6 +32,7 @@ _CARD = Card(
         "tiny": _own(image_size=32, growth=4, blocks=(1, 1)),
     },
     trained=True,
+    weighs=True,
 )
 
 

@@ -27,6 +27,7 @@ class TrainMean(Predictor):
         year=2025,
         uses=frozenset({"genes"}),
         kind="control",
+        weighs=True,
         exemptions=frozenset({"closed_form"}),
     )
 

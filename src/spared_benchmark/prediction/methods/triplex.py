@@ -93,6 +93,7 @@ class Triplex(OnSpotAndTiles):
             "tiny": {**_own(16, _TINY, 32, (2, 2, 2)), "tiles": 1, "halo": 0},
         },
         trained=True,
+        weighs=True,
     )
 
     @property

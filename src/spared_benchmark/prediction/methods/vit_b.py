@@ -37,4 +37,5 @@ class VitB(PatchPredictor):
             "tiny": _own(image_size=16, width=16, depth=1, heads=2),
         },
         trained=True,
+        weighs=True,
     )
