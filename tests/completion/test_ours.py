@@ -415,6 +415,9 @@ def test_the_mean_of_weights_follows_and_is_what_is_used():
         averaged.moving.readout.bias.fill_(2.0)
         assert float(averaged.train()(inputs).mean()) == pytest.approx(2.0)
         assert float(averaged.eval()(inputs).abs().max()) == 0.0
+    averaged.follow()
+    # A mean over what was and what is: the first step counts for ten of eleven parts.
+    assert float(averaged.eval()(inputs).detach().mean()) == pytest.approx(20 / 11)
     for _ in range(3000):
         averaged.follow()
     torch.testing.assert_close(averaged.eval()(inputs), averaged.train()(inputs))

@@ -5,7 +5,12 @@ import pytest
 from scipy.stats import kstest, norm, poisson
 
 from spared_benchmark.errors import ContractError
-from spared_benchmark.evaluation.calibration import coverage, coverage_by_decile, randomised_pit
+from spared_benchmark.evaluation.calibration import (
+    coverage,
+    coverage_by_decile,
+    distance_from_uniform,
+    randomised_pit,
+)
 
 HALF = norm.ppf(0.95)
 
@@ -96,3 +101,11 @@ def test_what_is_no_interval_and_no_probability_is_refused(rng):
         coverage_by_decile(one[:2], one, one, two)
     with pytest.raises(ContractError, match="3 of 3 pairs of probabilities"):
         randomised_pit(two, 2 * two, rng)
+
+
+def test_distance_from_uniform_is_small_of_uniform_values_and_large_of_others():
+    values = np.random.default_rng(4).random(5000)
+    assert distance_from_uniform(values) < 0.03
+    assert distance_from_uniform(values**2) > 0.2
+    assert distance_from_uniform(np.array([0.5])) == pytest.approx(0.5)
+    assert np.isnan(distance_from_uniform(np.array([])))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 # Share of hidden values that an interval is meant to hold.
 NOMINAL = 0.9
@@ -27,6 +28,25 @@ class Belief:
     sd: NDArray[np.float32]
     lower: NDArray[np.float32]
     upper: NDArray[np.float32]
+
+    def probability(
+        self, below: NDArray[np.floating], entries: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return how probable it holds a value of at most ``below`` ``(n,)``.
+
+        Two halves of normal distributions that meet at the value, each as wide as its end of the
+        interval says (Fechner's two-piece normal: Wallis 2014, Statistical Science 29:106).
+
+        Args:
+            below: ``(n,)``, one for each of ``entries`` in row order.
+            entries: Not visible ones ``(n_spots, n_genes)``.
+        """
+        value = self.values[entries].astype(np.float64)
+        reach = np.where(below < value, value - self.lower[entries], self.upper[entries] - value)
+        tail = ndtri((1 + NOMINAL) / 2)
+        away = (below - value) / np.maximum(reach, np.finfo(np.float32).eps)
+        probability: NDArray[np.float64] = ndtr(tail * away)
+        return probability
 
     def layers(self, name: str) -> dict[str, NDArray[np.float32]]:
         """Return what a completed file holds: the layer ``name`` and its uncertainty beside it."""

@@ -83,7 +83,7 @@ def posterior_mean(
     precision: Tensor,
     information: Tensor,
     rounds: int = 60,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-3,
 ) -> Tensor:
     """Return E[u] of u_q ~ GP(0, share_q K) given evidence that is local to each spot.
 

@@ -24,6 +24,7 @@ from spared_benchmark.completion.structure_metrics import KnownEntries, TrueStru
 from spared_benchmark.completion.truth import score_truth
 from spared_benchmark.completion.visible import Selection, Visible
 from spared_benchmark.errors import ContractError
+from spared_benchmark.evaluation.floor import one_count
 from spared_benchmark.study import CONTEXT_REGIMES, HEADLINE, Regime
 from spared_benchmark.tissue.lattice import neighbour_table
 
@@ -228,7 +229,11 @@ class Setting:
 
     def score_belief(self, belief: Belief, assay: Assay) -> pd.DataFrame:
         """Score the intervals of an assay's hidden entries, see `calibration.score_belief`."""
-        return score_belief(assay, belief, self.split, self.slide)
+        molecule = None
+        if self.space == "log_tpm":
+            lengths = self.expression.var["gene_length"].to_numpy(dtype=np.float64)
+            molecule = one_count(lengths, assay.depth)
+        return score_belief(assay, belief, self.split, self.slide, molecule)
 
     def against_truth(
         self, completed: NDArray[np.float32], assay: Assay
