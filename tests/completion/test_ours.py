@@ -278,10 +278,16 @@ def test_the_weight_goes_to_the_expert_that_is_right(entries):
 
 
 def test_the_weight_of_a_slide_that_tells_nothing_is_that_of_the_setting(entries):
-    truth, fair, useless = entries
+    truth, fair, _ = entries
     assert weigh(fair, fair, truth) == 0.3
     assert weigh(*np.empty((3, 0))) == 0.3
-    assert weigh(fair[:3], useless[:3], truth[:3]) == pytest.approx(0.3, abs=0.01)
+    other = truth + np.random.default_rng(1).normal(0, 0.5, truth.size)
+    assert weigh(fair[:3], other[:3], truth[:3]) == pytest.approx(0.3, abs=0.01)
+
+
+def test_a_small_slide_gives_useless_networks_no_weight(entries):
+    truth, fair, useless = (array[:300] for array in entries)
+    assert weigh(fair, useless, truth) < 0.03
 
 
 def test_hidden_values_reach_neither_value_nor_interval(ours, cohort):

@@ -21,6 +21,7 @@ from spared_benchmark.completion.belief import NOMINAL
 _TAIL = (1 - NOMINAL) / 2
 _GENE_WEIGHT = 100.0  # errors that the quantiles of all genes are worth in each gene's
 _SCALE_WEIGHT = 100.0  # errors that a scale of 1 is worth
+_SCALE_LEAST_ERRORS = 20
 _LEAST = 1e-6
 
 _Floats = NDArray[np.float64]
@@ -71,9 +72,9 @@ class ErrorShape:
     def scale(self, errors: _Floats, gene: NDArray[np.integer]) -> float:
         """Return by what ends must be multiplied to hold `NOMINAL` of ``errors``.
 
-        With few errors it is shrunk to 1.
+        With few errors it is shrunk to 1, and it is 1 where they are too few to have such ends.
         """
-        if not len(errors):
+        if len(errors) < _SCALE_LEAST_ERRORS:
             return 1.0
         score = np.maximum(errors / self.upper[gene], errors / self.lower[gene])
         count = len(score)

@@ -21,10 +21,11 @@ from spared_benchmark.completion.kriging import LatticeCovariance, krige
 from spared_benchmark.completion.visible import Visible
 
 _LIBRARY_FLOOR = 1.0
+_VARIANCE_LEAST = 1e-9
 _MEAN_WEIGHT = 5.0  # visible entries that the train mean is worth
 _SLOPE_WEIGHT = 5.0  # spots of usual depth that a slope of 0 is worth
-# Depth is as smooth as tissue: of a spot whose library size is withheld it comes from others.
-_LENGTH, _SHARE = 4.0, 0.8
+_LENGTH = 4.0  # pitches within which depth is alike
+_SHARE = (0.05, 0.95)  # what part of its variance may be continuous over the slide
 
 _Floats = NDArray[np.float64]
 
@@ -32,7 +33,8 @@ _Floats = NDArray[np.float64]
 def depth_of(given: Visible) -> _Floats:
     """Return log2 library size less its median on the slide ``(n_spots, 1)``.
 
-    Where it is withheld it is kriged from the slide's other spots; 0 on a slide without any.
+    Where it is withheld it is kriged from the slide's other spots, by as much as those are like
+    their neighbours; 0 on a slide without any.
     """
     library = np.log2(np.maximum(given.library_size.astype(np.float64), _LIBRARY_FLOOR))
     depth = np.zeros(given.n_spots)
@@ -43,13 +45,28 @@ def depth_of(given: Visible) -> _Floats:
             continue
         centred = np.where(known, library[rows] - np.median(library[rows][known]), 0.0)
         if not known.all():
-            covariance = LatticeCovariance(given.rows(rows), _LENGTH, torch.device("cpu"))
+            slide = given.rows(rows)
+            covariance = LatticeCovariance(slide, _LENGTH, torch.device("cpu"))
+            share = _continuous_share(centred, known, slide.neighbours(1))
             told = krige(
-                covariance.times, torch.from_numpy(centred), torch.from_numpy(known), _SHARE
+                covariance.times, torch.from_numpy(centred), torch.from_numpy(known), share
             )
             centred = told.numpy()
         depth[rows] = centred
     return depth[:, None]
+
+
+def _continuous_share(
+    depth: _Floats, known: NDArray[np.bool_], neighbours: NDArray[np.int32]
+) -> float:
+    """Return the correlation of neighbours' depths, carried back to no distance."""
+    centred = np.where(known, depth - depth[known].mean(), 0.0)
+    sums, counts = (
+        np.append(array, 0.0)[neighbours].sum(axis=1) for array in (centred, known.astype(float))
+    )
+    covariance = float((centred * sums).sum()) / max(float(counts[known].sum()), 1.0)
+    variance = max(float(np.square(centred).sum()) / int(known.sum()), _VARIANCE_LEAST)
+    return float(np.clip(covariance / variance * np.exp(1 / _LENGTH), *_SHARE))
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,9 @@ class Around:
         visible: ``(n_spots, n_genes)``.
         depth: ``(n_spots, 1)``.
         tables: Neighbours within each ring, −1 padded ``(n_spots, k)``.
-        standing: How low each value is among all, in standard deviations ``(n_spots, n_genes)``.
+        standing: How seldom a value like this is missed, in standard deviations
+            ``(n_spots, n_genes)``: how far it lies above its level, plus how far the share of spots
+            in which its gene is visible lies above that of other genes.
     """
 
     values: Tensor
@@ -51,9 +53,12 @@ class Around:
     ) -> Around:
         """Take what is visible as deviations from ``level`` ``(n_spots, n_genes)``."""
         values = np.where(given.visible, given.values - level, 0.0).astype(np.float32)
-        shown = given.values[given.visible]
-        centre, spread = (shown.mean(), shown.std()) if shown.size else (0.0, 1.0)
-        standing = np.where(given.visible, given.values - centre, 0.0) / max(spread, _SCALE_LEAST)
+        share = given.visible.mean(axis=0)
+        common = (share - share.mean()) / max(float(share.std()), _SCALE_LEAST)
+        own = (
+            values / max(float(values[given.visible].std()), _SCALE_LEAST) if values.any() else 0.0
+        )
+        standing = np.where(given.visible, own + common, 0.0)
         tables = [given.neighbours(hops).astype(np.int64) for hops in _RINGS]
         arrays = (values, given.visible, depth.astype(np.float32), *tables)
         first, second, third, *others = (torch.from_numpy(one).to(device) for one in arrays)

@@ -172,17 +172,22 @@ class Ours(Completer):
     def _weight(self, factors: _Floats, network: _Floats, truth: _Floats) -> float:
         """Return the networks' weight of least squared error, shrunk to the setting's.
 
+        The setting is worth ``weight_entries`` entries on which the networks differ from the
+        factors as they do here, but never by more than the factors are wrong: networks that are far
+        off on this slide must not lend weight to the setting.
+
         Args:
             factors: Of the inner hidden entries ``(n,)``.
             network: Of the same ``(n,)``.
             truth: Of the same ``(n,)``.
         """
-        step = network - factors
+        step, missed = network - factors, truth - factors
         curvature = float(np.square(step).sum())
-        prior = self.settings["weight_entries"] * curvature / max(len(truth), 1)
+        usual = min(curvature, float(np.square(missed).sum())) / max(len(truth), 1)
+        prior = self.settings["weight_entries"] * usual
         if curvature + prior <= _LEAST:
             return float(self.settings["weight"])
-        best = float((step * (truth - factors)).sum()) + prior * self.settings["weight"]
+        best = float((step * missed).sum()) + prior * self.settings["weight"]
         return float(np.clip(best / (curvature + prior), 0.0, 1.0))
 
     def _experts(self, slide: Visible, prior_spots: float) -> _Experts:
