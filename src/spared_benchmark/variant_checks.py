@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from spared_benchmark.completion import completers
 from spared_benchmark.errors import ConfigurationError, nearest
+from spared_benchmark.prediction.names import WEIGHTED
 from spared_benchmark.study import BenchmarkSettings, Cohort, CompletionSettings, Study
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ def impossible_names(
         if name in known or name in _TAKEN:
             what = "a registered completer" if name in known else "something else in tables"
             problems.append(f"{where}: is the name of {what}; give the variant another")
+        if name.endswith(WEIGHTED):
+            problems.append(
+                f"{where}: names that end in {WEIGHTED!r} are of targets; give the variant another"
+            )
         if variant.of not in known:
             words = "; a variant of a variant repeats its settings"
             hint = words if variant.of in completion.variants else nearest(variant.of, known)

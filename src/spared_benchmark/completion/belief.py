@@ -34,8 +34,8 @@ class Belief:
     ) -> NDArray[np.float64]:
         """Return how probable it holds a value of at most ``below`` ``(n,)``.
 
-        Two halves of normal distributions that meet at the value, each as wide as its end of the
-        interval says (Fechner's two-piece normal: Wallis 2014, Statistical Science 29:106).
+        Two halves of normal distributions of one half each, that meet at the value and are as wide
+        as their ends of the interval say.
 
         Args:
             below: ``(n,)``, one for each of ``entries`` in row order.

@@ -60,8 +60,8 @@ class Beside:
     def hidden(self, assay: Assay) -> NDArray[np.bool_]:
         """Return the context entries withheld in an assay ``(n_spots, n_context)``.
 
-        Where whole spots are hidden, all context of those spots. In ``low_values`` the context's
-        own entries, as those of the chosen genes: by value, by the context's own dropout curve. In
+        Where whole spots are hidden, all context of spots that show no chosen gene. In
+        ``low_values`` the context's own entries by value, by the context's own dropout curve. In
         ``entries`` each measured one with the probability of the share; a larger share contains a
         smaller one.
 
@@ -79,7 +79,7 @@ class Beside:
             generator = np.random.default_rng([self.seed, _LOW_VALUES, assay.number])
             return low_values.hidden(self._ground(), assay.fraction, generator)
         if regime in ("spots", "blocks"):
-            blank = np.asarray(assay.hidden.any(axis=1) & ~assay.visible.any(axis=1))
+            blank = np.asarray(~assay.visible.any(axis=1))
             of_blank: NDArray[np.bool_] = measured & blank[:, None]
             return of_blank
         allowed = ", ".join(CONTEXT_REGIMES)

@@ -24,6 +24,7 @@ _LIBRARY_FLOOR = 1.0
 _VARIANCE_LEAST = 1e-9
 _MEAN_WEIGHT = 5.0  # visible entries that the train mean is worth
 _SLOPE_WEIGHT = 5.0  # spots of usual depth that a slope of 0 is worth
+_LEARNT = ("gene_mean", "slope", "reach")
 _LENGTH = 4.0  # pitches within which depth is alike
 _SHARE = (0.05, 0.95)  # what part of its variance may be continuous over the slide
 
@@ -76,10 +77,12 @@ class DepthLevel:
     Attributes:
         gene_mean: Over visible entries ``(n_genes,)``.
         slope: Of the deviation from the slide's mean by depth ``(n_genes,)``.
+        reach: Least and largest depth of a train spot, beyond which slopes say nothing ``(2,)``.
     """
 
     gene_mean: _Floats
     slope: _Floats
+    reach: _Floats
 
     @classmethod
     def of_train(cls, train: Visible) -> DepthLevel:
@@ -92,7 +95,8 @@ class DepthLevel:
         spread = np.square(centred).sum(axis=0) + _SLOPE_WEIGHT * depth.var()
         products = (centred * deviations).sum(axis=0)
         slope = np.divide(products, spread, out=np.zeros_like(products), where=spread > 0)
-        return cls(gene_mean, slope)
+        reach = np.array([depth.min(initial=0.0), depth.max(initial=0.0)])
+        return cls(gene_mean, slope, reach)
 
     def of(self, given: Visible, depth: _Floats) -> _Floats:
         """Return what every entry is expected to be ``(n_spots, n_genes)``.
@@ -101,14 +105,15 @@ class DepthLevel:
             given: One or more slides.
             depth: As `depth_of` ``(n_spots, 1)``.
         """
-        level: _Floats = slide_means(given, self.gene_mean, _MEAN_WEIGHT) + depth * self.slope
+        within = np.clip(depth, *self.reach)
+        level: _Floats = slide_means(given, self.gene_mean, _MEAN_WEIGHT) + within * self.slope
         return level
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return both arrays by name."""
-        return {"gene_mean": self.gene_mean, "slope": self.slope}
+        """Return the arrays by name."""
+        return {name: getattr(self, name) for name in _LEARNT}
 
     @classmethod
     def loaded(cls, state: Mapping[str, NDArray[Any]]) -> DepthLevel:
         """Take what `state` gave."""
-        return cls(*(np.asarray(state[name], dtype=np.float64) for name in ("gene_mean", "slope")))
+        return cls(*(np.asarray(state[name], dtype=np.float64) for name in _LEARNT))

@@ -23,8 +23,7 @@ def inner_hidden(given: Visible, fraction: float, draw: int = 0) -> NDArray[np.b
         fraction: Share of visible entries.
         draw: Number of the drawing; others hide other entries.
     """
-    row, col = (array.astype(np.int64) for array in (given.array_row, given.array_col))
-    spot = _mixed(_mixed(row + (draw << 40)) ^ (col.astype(np.uint64) << np.uint64(20)))
+    spot = _place(given, draw)
     genes = [hashlib.sha256(name.encode()).digest()[:8] for name in given.genes]
     gene = np.array([int.from_bytes(digest, "little") for digest in genes], dtype=np.uint64)
     uniform = _mixed(spot[:, None] ^ gene[None, :]) / np.float64(2**64)
@@ -40,12 +39,16 @@ def inner_blocks(given: Visible, hops: int, share: float, draw: int = 0) -> NDAr
         share: Of spots that are centres.
         draw: Number of the drawing.
     """
-    row, col = (array.astype(np.int64) for array in (given.array_row, given.array_col))
-    place = _mixed(_mixed(row + (draw << 40)) ^ (col.astype(np.uint64) << np.uint64(20)))
-    centre = place / np.float64(2**64) < share
+    centre = _place(given, draw) / np.float64(2**64) < share
     table = given.neighbours(hops)
     near = (np.append(centre, False)[table]).any(axis=1)  # the last is the place of −1
     return given.visible & (centre | near)[:, None]
+
+
+def _place(given: Visible, draw: int) -> NDArray[np.uint64]:
+    """Return well-spread bits of each spot's place on its slide ``(n_spots,)``."""
+    row, col = (array.astype(np.int64) for array in (given.array_row, given.array_col))
+    return _mixed(_mixed(row + (draw << 40)) ^ (col.astype(np.uint64) << np.uint64(20)))
 
 
 def _mixed(number: NDArray[np.integer]) -> NDArray[np.uint64]:

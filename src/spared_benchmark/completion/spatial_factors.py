@@ -27,7 +27,6 @@ _NOISE_WEIGHT = 50.0  # entries that the genes' common noise is worth in each ge
 _LEAST = 1e-9
 _ROUNDS_BEFORE_SPACE = 5  # scores must mean something before their continuity is measured
 _ROUNDS_BETWEEN = 5
-_RELIABILITY_LEAST = 0.02
 _SHARE = (0.01, 0.97)
 _KEPT = 1e-3  # of the largest factor's squared loadings
 
@@ -177,19 +176,20 @@ class _Fit:
     def smooth(self, space: Space) -> None:
         """Take the part of the scores that is continuous over the slide.
 
-        A factor's share r is its scores' covariance between neighbours over the variance that is
-        theirs; scores as posterior means vary by their reliability only, once in the variance and
-        twice in the covariance.
+        A factor's share r is the covariance of neighbours' scores over their variance. Scores are
+        known as posterior means, which vary by their reliability alone: by it once in the variance
+        and by both in the covariance of two.
         """
         precision, information = self._likelihood(self._centred())
         covariance = torch.linalg.inv(precision + self.identity)
         scores = torch.einsum("nqr,nr->nq", covariance, information)
-        reliability = 1 - covariance.diagonal(dim1=1, dim2=2).mean(dim=0)
-        reliability = reliability.clamp(min=_RELIABILITY_LEAST)
-        pairs = (space.neighbours >= 0).sum().clamp(min=1)
-        products = (scores * _neighbour_sums(scores, space.neighbours)).sum(dim=0) / pairs
-        at_zero = torch.exp(products.new_tensor(1 / space.covariance.length))
-        self.share = (products / reliability.square() * at_zero).clamp(*_SHARE)
+        reliability = (1 - covariance.diagonal(dim1=1, dim2=2)).clamp(min=0)
+        told = reliability * neighbour_sums(reliability, space.neighbours)
+        products = scores * neighbour_sums(scores, space.neighbours)
+        variance = scores.square().sum(dim=0) / reliability.sum(dim=0).clamp(min=_LEAST)
+        correlation = products.sum(dim=0) / (told.sum(dim=0) * variance).clamp(min=_LEAST)
+        at_zero = torch.exp(correlation.new_tensor(1 / space.covariance.length))
+        self.share = (correlation * at_zero).clamp(*_SHARE)
         # What is local to the spot is integrated out: evidence P on z is P (I + P D)⁻¹ on u.
         local = torch.linalg.inv(self.identity + precision * (1 - self.share))
         self.smooth_scores = posterior_mean(
@@ -255,9 +255,10 @@ class _Fit:
         self.loadings = Loadings(loadings.mean, loadings.covariance, noise.clamp(min=_LEAST))
 
 
-def _neighbour_sums(values: Tensor, table: Tensor) -> Tensor:
+def neighbour_sums(values: Tensor, table: Tensor) -> Tensor:
+    """Return the sum over each spot's neighbours ``(n_spots, k)``, −1 padded table."""
     padded = torch.cat([values, values.new_zeros((1, values.shape[1]))])
     sums = torch.zeros_like(values)
-    for column in table.T:
+    for column in table.T:  # one gather per direction: (n_spots, k, n) is never held
         sums = sums + padded[column]
     return sums

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spared_benchmark.completion.spatial_factors import neighbour_sums
 from spared_benchmark.completion.visible import Visible
 
 _RINGS = (1, 2)  # lattice steps within which neighbours are summed
@@ -154,7 +155,10 @@ def inputs_of(
 def all_inputs(around: Around) -> Tensor:
     """Return the inputs of every spot ``(n_spots, n_inputs)``, nothing hidden."""
     visible = around.visible.to(around.values.dtype)
-    near = [(_sums(around.values, table), _sums(visible, table)) for table in around.tables]
+    near = [
+        (neighbour_sums(around.values, table), neighbour_sums(visible, table))
+        for table in around.tables
+    ]
     return inputs_of(around.values, visible, around.depth, near)
 
 
@@ -242,7 +246,7 @@ class OursProblem:
 def standardise(network: OursNetwork, inputs: Tensor) -> None:
     """Let a network standardise its inputs as those of ``inputs`` ``(n_spots, n_inputs)``."""
     network.centre.copy_(inputs.mean(dim=0))
-    network.scale.copy_(inputs.std(dim=0).clamp(min=_SCALE_LEAST))
+    network.scale.copy_(inputs.std(dim=0, correction=0).clamp(min=_SCALE_LEAST))
 
 
 def weights_of(network: nn.Module, prefix: str) -> dict[str, NDArray[Any]]:
@@ -251,11 +255,3 @@ def weights_of(network: nn.Module, prefix: str) -> dict[str, NDArray[Any]]:
         prefix + name: value.detach().cpu().numpy().copy()
         for name, value in network.state_dict().items()
     }
-
-
-def _sums(values: Tensor, table: Tensor) -> Tensor:
-    padded = torch.cat([values, values.new_zeros((1, values.shape[1]))])
-    total = torch.zeros_like(values)
-    for column in table.T:
-        total = total + padded[column]
-    return total

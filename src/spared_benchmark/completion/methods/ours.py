@@ -25,6 +25,7 @@ from spared_benchmark.completion.methods._ours_network import (
     standardise,
     weights_of,
 )
+from spared_benchmark.completion.methods._ours_settings import check_settings
 from spared_benchmark.completion.spatial_factors import (
     Evidence,
     Expected,
@@ -36,6 +37,7 @@ from spared_benchmark.completion.spatial_factors import (
 from spared_benchmark.completion.visible import Selection, Visible
 from spared_benchmark.errors import InputError
 from spared_benchmark.registry import Card
+from spared_benchmark.study import Size
 from spared_benchmark.training.sweep import sweep
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 
 _Floats = NDArray[np.float64]
 _LEAST = 1e-9
+_BLOCK_HOPS, _BLOCK_CENTRES = 2, 1 / 50  # of the spots that are hidden to see what that misses
+# Of the settings those by which a network's training is another one: variants share the rest.
+_OF_NETWORKS = ("width", "dropout", "least_hidden", "most_hidden", "depth")
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +119,10 @@ class Ours(Completer):
     }
     tells_uncertainty: ClassVar[bool] = True
 
+    def __init__(self, size: Size = "small", **settings: Any) -> None:
+        super().__init__(size, **settings)
+        check_settings(self.card.name, self.settings)
+
     def _fit(self, train: Visible, selection: Selection, training: Training) -> None:
         self.device = torch.device(training.device)
         self.level = DepthLevel.of_train(train)
@@ -124,7 +133,8 @@ class Ours(Completer):
         self.networks: list[OursNetwork] = []
         trials = []
         for number in range(self.settings["networks"]):
-            own = replace(training, seed=training.seed + number)
+            seed = np.random.SeedSequence([training.seed, number]).generate_state(1)
+            own = replace(training, seed=int(seed[0]))
             trials += self._fit_network(train, selection, own)
         self._learn_errors(train)
         self.record = {
@@ -147,6 +157,7 @@ class Ours(Completer):
         hidden = inner_hidden(slide, self.settings["inner_share"])
         less = slide.without(hidden)
         truth = slide.values[hidden].astype(np.float64)
+        # From the largest on: where nothing tells them apart, train is followed most.
         tried = {spots: self._experts(less, spots) for spots in self._prior_spots}
         prior_spots = min(
             tried, key=lambda one: float(np.square(tried[one].factors[hidden] - truth).sum())
@@ -160,14 +171,26 @@ class Ours(Completer):
         scale = self.shown_errors.scale(errors[showing], gene[showing])
         experts = self._experts(slide, prior_spots)
         value, model_sd = experts.mixed(weight), np.sqrt(experts.variance)
-        shows = _showing(slide)[:, None]
+        shows = _showing(slide)
+        blind_scale = 1.0 if shows.all() else self._blind_scale(slide, prior_spots)
         lower, upper, spread = (
-            np.where(shows, scale * getattr(self.shown_errors, part), getattr(self.blind, part))
+            np.where(
+                shows[:, None],
+                scale * getattr(self.shown_errors, part),
+                blind_scale * getattr(self.blind, part),
+            )
             for part in ("lower", "upper", "spread")
         )
         return np.stack(
             [value, spread * model_sd, value + lower * model_sd, value + upper * model_sd]
         )
+
+    def _blind_scale(self, slide: Visible, prior_spots: float) -> float:
+        """Return the scale of intervals of spots of which nothing is visible."""
+        hidden = inner_blocks(slide, _BLOCK_HOPS, _BLOCK_CENTRES)
+        experts = self._experts(slide.without(hidden), prior_spots)
+        errors = (slide.values - experts.factors)[hidden] / np.sqrt(experts.variance[hidden])
+        return self.blind.scale(errors, np.nonzero(hidden)[1])
 
     def _weight(self, factors: _Floats, network: _Floats, truth: _Floats) -> float:
         """Return the networks' weight of least squared error, shrunk to the setting's.
@@ -216,7 +239,8 @@ class Ours(Completer):
     @property
     def _prior_spots(self) -> tuple[float, ...]:
         given = self.settings["prior_spots"]
-        return tuple(given) if isinstance(given, (tuple, list)) else (float(given),)
+        several = given if isinstance(given, (tuple, list)) else (given,)
+        return tuple(sorted(map(float, several), reverse=True))
 
     def _level(self, given: Visible) -> tuple[_Floats, _Floats]:
         depth = depth_of(given)
@@ -251,7 +275,10 @@ class Ours(Completer):
             standardise(network, all_inputs(data))
             return OursProblem(Averaged(network), data, judged, training.budget.batch_size, shares)
 
-        result = sweep(make, self.identified(training, train, selection))
+        known = self.identified(training, train, selection)
+        settings = {name: self.settings[name] for name in _OF_NETWORKS}
+        known = replace(known, identity={**known.identity, "settings": settings})
+        result = sweep(make, known)
         trained = Averaged(self._network()).to(self.device)
         trained.load_state_dict(result.state)
         self.networks.append(trained.mean.eval())
@@ -267,7 +294,7 @@ class Ours(Completer):
             slide = train.one_slide(code)
             for draw, share in enumerate((0.2, 0.5)):
                 shown.append(self._errors(slide, inner_hidden(slide, share, draw + 1)))
-            blind.append(self._errors(slide, inner_blocks(slide, 2, 1 / 50, 1)))
+            blind.append(self._errors(slide, inner_blocks(slide, _BLOCK_HOPS, _BLOCK_CENTRES, 1)))
         self.shown_errors, self.blind = (
             ErrorShape.of(
                 np.concatenate([error for error, _ in errors]),
