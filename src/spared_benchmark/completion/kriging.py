@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from spared_benchmark.completion.lattice_kernel import UNITS
@@ -57,7 +58,7 @@ class LatticeCovariance:
 def _convolution(
     site: Tensor, shape: tuple[int, int], unit: tuple[float, float], length: float
 ) -> _Times:
-    padded = tuple(2 * size - 1 for size in shape)
+    padded = tuple(next_fast_len(2 * size - 1, real=True) for size in shape)
     rows, cols = (
         torch.minimum(torch.arange(size), size - torch.arange(size)).to(site.device).double() * step
         for size, step in zip(padded, unit, strict=True)
