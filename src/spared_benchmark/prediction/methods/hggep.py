@@ -16,6 +16,7 @@ from spared_benchmark.prediction.methods._graph import (
     nearest_in_array,
     present,
 )
+from spared_benchmark.prediction.methods._joined_steps import joined_steps
 from spared_benchmark.prediction.methods._levels import Levels
 from spared_benchmark.prediction.methods._slide_predictor import (
     SLIDE_SETTINGS,
@@ -147,8 +148,7 @@ class _Network(DistilledModule):
         with torch.no_grad():
             members, weight = self._association(total.float(), layout)
         steps.append(self.hypergraph(total, members, weight, layout.array_rc))
-        joined: Tensor = self.join(torch.stack(steps, dim=1))[0]
-        return joined.mean(dim=1)
+        return joined_steps(self.join, steps)
 
     def _association(self, tokens: Tensor, layout: Layout) -> tuple[Tensor, Tensor | None]:
         if self.faithful:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -13,6 +12,7 @@ from spared_benchmark.prediction.methods._graph import (
     neighbour_mean,
     with_self,
 )
+from spared_benchmark.prediction.methods._joined_steps import joined_steps
 from spared_benchmark.prediction.methods._slide_predictor import (
     SLIDE_SETTINGS,
     DistilledModule,
@@ -134,8 +134,7 @@ class _Network(DistilledModule):
         for layer in self.graph:
             tokens = layer(tokens, layout.neighbours)
             steps.append(tokens)
-        joined: Tensor = self.join(torch.stack(steps, dim=1))[0]
-        return joined.mean(dim=1)
+        return joined_steps(self.join, steps)
 
 
 class _Mixer(nn.Module):
