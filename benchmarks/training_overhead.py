@@ -21,61 +21,34 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from machine import RESULTS, machine, today, versions
+from random_slides import random_slide
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.fit import PredictionProblem
 from spared_benchmark.prediction.images import normalised
 from spared_benchmark.prediction.sampling import draw
 from spared_benchmark.prediction.selection import Selection
-from spared_benchmark.prediction.types import Patches, Slide
 from spared_benchmark.study import Budget, Size
 from spared_benchmark.training.loop import Loop
 from spared_benchmark.training.memory import PeakMemory
 from spared_benchmark.training.training import Training
 from spared_benchmark.training.trials import TrialStore
 
-BATCH, GENES = 256, 128
+BATCH = 256
 LARGEST_SHARE, LEAST_RATE = 0.10, 0.40
 MODELS = ("small_cnn", "shufflenet", "vit_b", "vit_b_delta", "vit_b_bias", "stnet")
-
-
-def slides(n_spots: int, side: int) -> list[Slide]:
-    """Return a train and a val slide of random patches and labels."""
-    rng = np.random.default_rng(0)
-    made = []
-    for name in ("train", "val"):
-        count = n_spots if name == "train" else 32
-        place = np.column_stack(np.divmod(np.arange(count), 64)).astype(np.int32)
-        everything = np.ones((count, GENES), dtype=bool)
-        made.append(
-            Slide(
-                slide=name,
-                subject=name,
-                split=name,
-                array_rc=place,
-                xy_um=place.astype(np.float32),
-                neighbours=np.full((count, 6), -1, dtype=np.int32),
-                patches=Patches(
-                    rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8), np.arange(count)
-                ),
-                y=rng.normal(5, 1, (count, GENES)).astype(np.float32),
-                measured=everything,
-                weight=everything,
-            )
-        )
-    return made
 
 
 def loop_of(name: str, size: Size, device: str, folder: Path) -> Loop:
     """Return the loop that trains a predictor."""
     settings = {"weights": "none"} if size == "paper" else {}
     predictor = predictors.create(name, size=size, **settings)
-    train, val = slides(1024, predictor.sampling.image_size or 0)
+    side = predictor.sampling.image_size or 0
+    train, val = random_slide("train", 1024, side), random_slide("val", 32, side, "val")
     predictor.prepare([train])
     predictor.module.to(device)
     products = torch.bfloat16 if device == "cuda" else torch.float32

@@ -114,7 +114,8 @@ def test_all_tiny_runs_every_method():
 def test_controls_are_controls_and_predictors_are_not(study):
     name, context, *_ = study
     configuration = context.config_loader.configuration.study
-    controls = {kind_of(one) for one in configuration.controls}
+    settings = context.config_loader.configuration.benchmark
+    controls = {kind_of(one, settings) for one in configuration.controls}
     methods = {predictors.card(one).kind for one in configuration.predictors}
 
     predicts_nothing = name in ("completion", "ablations")

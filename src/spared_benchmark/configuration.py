@@ -293,6 +293,13 @@ def _unknown_methods(study: Study, completion: Any, benchmark: Any) -> list[str]
         for encoder in benchmark.encoders_of(name)
         if encoder not in benchmark.encoders
     ]
+    known_weights = (*known_predictors, *benchmark.encoders)
+    problems += [
+        f"benchmark.contaminated: {name!r} is no predictor and no encoder"
+        f"{nearest(name, known_weights)}"
+        for name in benchmark.contaminated
+        if method_of(name) not in known_weights
+    ]
     problems += [
         f"benchmark.encoders.{name}.weights: the file {encoder.weights} does not exist"
         for name, encoder in benchmark.encoders.items()

@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, TypeVar
 from spared_benchmark.errors import ConfigurationError, nearest
 
 Method = TypeVar("Method")
-Kind = Literal["method", "control", "ceiling"]
+Kind = Literal["method", "contaminated", "control", "ceiling"]
 
 
 @dataclass(frozen=True)

@@ -332,6 +332,8 @@ class BenchmarkSettings(BudgetedSettings):
             on those of several, which then reach it as its setting ``features``.
         settings: Of each predictor, in place of those of its size: ``stnet: {faithful: true}``.
         smoothed: Predictors that are also scored as the mean over each spot and its neighbours.
+        contaminated: Predictors, or encoders, whose weights have seen public spatial
+            transcriptomics, maybe these slides: scored, marked and not ranked.
         rate_search: ``per_target`` tries all learning rates on every target; ``once`` (the paper)
             on the study's first target with the first seed, and the best is used for the rest.
         selection: ``val``, or ``nested``: where a cohort has no test slide, a part of train is held
@@ -346,6 +348,7 @@ class BenchmarkSettings(BudgetedSettings):
     features: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     smoothed: tuple[str, ...] = ()
+    contaminated: tuple[str, ...] = ()
     rate_search: Literal["per_target", "once"] = "per_target"
     selection: Literal["val", "nested"] = "val"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

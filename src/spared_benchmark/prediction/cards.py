@@ -9,31 +9,42 @@ import numpy as np
 
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.assemble import Assembled
+from spared_benchmark.prediction.contamination import contaminated
 from spared_benchmark.prediction.fit import Fitted
 from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, method_of
 from spared_benchmark.prediction.predictor import Predictor
 from spared_benchmark.prediction.staged import Staged
 from spared_benchmark.registry import Kind
+from spared_benchmark.study import BenchmarkSettings
 from spared_benchmark.training.sweep import parameter_counts
 
 # The first stage of a predictor, where learning rates are told by name.
 FIRST = ".first"
 
 
-def kind_of(name: str) -> Kind:
-    """Return ``control`` for what was fitted to exchanged labels, else what the card says."""
+def kind_of(name: str, settings: BenchmarkSettings) -> Kind:
+    """Return what a predictor counts as: what its card says, with two exceptions.
+
+    What was fitted to exchanged labels is a ``control``; what works on weights that may have seen
+    the test slides is ``contaminated``.
+    """
     if name.removesuffix(SMOOTHED).endswith(SHUFFLED):
         return "control"
+    if contaminated(name, settings):
+        return "contaminated"
     return predictors.card(method_of(name)).kind
 
 
-def card_of(name: str, fits: Mapping[int, Fitted], slides: Assembled) -> dict[str, Any]:
+def card_of(
+    name: str, fits: Mapping[int, Fitted], slides: Assembled, settings: BenchmarkSettings
+) -> dict[str, Any]:
     """Return how the fits of one predictor, by seed, came about, fit for JSON.
 
     Args:
         name: Of the predictor.
         fits: By seed.
         slides: What it was fitted to.
+        settings: Of the benchmark.
     """
     first = next(iter(fits.values()))
     predictor = first.predictor
@@ -45,7 +56,7 @@ def card_of(name: str, fits: Mapping[int, Fitted], slides: Assembled) -> dict[st
     return {
         "predictor": name,
         "label": predictor.card.label,
-        "kind": kind_of(name),
+        "kind": kind_of(name, settings),
         "status": "fitted",
         "version": predictor.card.version,
         "size": predictor.size,
@@ -71,16 +82,18 @@ def card_of(name: str, fits: Mapping[int, Fitted], slides: Assembled) -> dict[st
     }
 
 
-def failed_card(name: str, target: str, space: str, error: Exception) -> dict[str, Any]:
+def failed_card(
+    name: str, slides: Assembled, settings: BenchmarkSettings, error: Exception
+) -> dict[str, Any]:
     """Return the card of a predictor that failed, with its reason."""
     return {
         "predictor": name,
         "label": predictors.card(method_of(name)).label,
-        "kind": kind_of(name),
+        "kind": kind_of(name, settings),
         "status": "failed",
         "reason": reason_of(error),
-        "target": target,
-        "space": space,
+        "target": slides.target,
+        "space": slides.space,
     }
 
 

@@ -102,12 +102,14 @@ def run_predictors(
             runs[name] = _every_seed(name, slides, predicted, settings, trials, rates or {})
         except Exception as error:  # noqa: BLE001 - whatever one raises, the others go on
             _log.exception("%s on %s failed; the others go on", name, target)
-            runs[name] = _Run(card=failed_card(name, target, slides.space, error))
+            runs[name] = _Run(card=failed_card(name, slides, settings, error))
     layers = {name: values for run in runs.values() for name, values in run.layers.items()}
     states = {name: values for run in runs.values() for name, values in run.states.items()}
     cards = {name: run.card for name, run in runs.items()}
     card = cards[names[0]] if len(names) == 1 else {"target": target, "predictors": cards}
     predictions = _annotated(layers, slides, predicted)
+    names_of_layers = dict.fromkeys(layer.rpartition(".")[0] for layer in layers)
+    predictions.uns["kinds"] = {name: kind_of(name, settings) for name in names_of_layers}
     failed = {name: one["reason"] for name, one in cards.items() if one["status"] == "failed"}
     if failed:
         predictions.uns["failed"] = failed
@@ -145,7 +147,7 @@ def _every_seed(
         for key, value in fitted.predictor.state().items():
             run.states[f"{name}.{seed}.{key}"] = value
         fits[seed] = fitted
-    run.card = {**card_of(name, fits, slides), "selection": settings.selection}
+    run.card = {**card_of(name, fits, slides, settings), "selection": settings.selection}
     if errors:
         said = "; ".join(f"seed {seed}: {reason_of(error)}" for seed, error in errors.items())
         run.card |= {"status": "failed", "reason": said}
@@ -213,6 +215,4 @@ def _annotated(layers: _Layers, slides: Assembled, predicted: Sequence[str]) -> 
     ).astype("category")
     adata = AnnData(obs=obs, var=pd.DataFrame(index=list(slides.genes)), layers=layers)
     adata.uns["target"], adata.uns["space"] = slides.target, slides.space
-    names = dict.fromkeys(layer.rpartition(".")[0] for layer in layers)
-    adata.uns["kinds"] = {name: kind_of(name) for name in names}
     return stamp(adata, "predictions")

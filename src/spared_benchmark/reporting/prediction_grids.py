@@ -23,8 +23,9 @@ from spared_benchmark.reporting.grid import (
 from spared_benchmark.reporting.numbers import DASH, MINUS, percent, spread
 from spared_benchmark.reporting.tables import TRUTH
 
+CONTAMINATED = "Pre-trained on public spatial transcriptomics, maybe on these slides: not ranked"
 FROM_TRUTH = "Made from true values, once per cohort, not ranked"
-_GROUPS = (("", False), (CONTROLS, True), (FROM_TRUTH, True))
+_GROUPS = (("", False), (CONTAMINATED, True), (CONTROLS, True), (FROM_TRUTH, True))
 
 
 def prediction_grid(summary: pd.DataFrame, comparisons: pd.DataFrame, caption: str) -> Grid:
@@ -65,7 +66,8 @@ def prediction_grid(summary: pd.DataFrame, comparisons: pd.DataFrame, caption: s
 
     from_truth = (summary["kind"] == "ceiling") | (summary["target"] == TRUTH)
     methods = (summary["kind"] == "method") & ~from_truth
-    parts = (methods, ~methods & ~from_truth, from_truth)
+    seen = summary["kind"] == "contaminated"
+    parts = (methods, seen, ~methods & ~seen & ~from_truth, from_truth)
     groups = tuple(
         Group(label, tuple(cells(row) for _, row in summary[part].iterrows()), aside)
         for (label, aside), part in zip(_GROUPS, parts, strict=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from spared_benchmark.errors import ContractError, nearest
 
-KINDS = ("method", "control", "ceiling")
+KINDS = ("method", "contaminated", "control", "ceiling")
 SPLITS = ("train", "val", "test", "")  # empty: not of one split, such as seconds
 NUMBERS = (
     *("value", "n", "assay", "seed", "hidden_fraction", "spots", "um_per_patch_px"),

@@ -1,0 +1,137 @@
+"""How much memory does a training step on a whole slide take, and how does it grow with its spots?
+
+Claim: with fused attention and activations computed again, the models of whole slides train on
+slides of 5,000 spots, and at the publications' size a step there takes at most a quarter of what
+attention scores alone would take if they were stored, weights and optimiser included.
+
+Each figure is the peak of a process of its own: growth of resident memory on a CPU, tensors held at
+once on a GPU, from an empty network to the end of the second step of Adam. `scores_gb` is what
+scores and probabilities of attention would take, stored in float32: 8 bytes for each layer, head,
+pair of spots and pass (the plain one and each altered copy).
+
+Run: python benchmarks/slide_memory.py --sizes small paper --spots 500 1000 2000 5000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from machine import RESULTS, machine, today, versions
+from random_slides import random_slide
+from spared_benchmark.prediction import predictors
+from spared_benchmark.prediction.methods._slide_predictor import SlidePredictor
+from spared_benchmark.prediction.sampling import draw
+from spared_benchmark.training.memory import PeakMemory
+from spared_benchmark.training.precision import product_type
+
+MODELS = ("histogene", "hist2st", "hggep")
+LARGEST_SHARE, WHOLE = 0.25, 5_000
+_TRANSFORMERS = {"hggep": 3}
+
+
+def one(name: str, size: str, spots: int, *, checkpoint: bool) -> dict[str, Any]:
+    """Return the row of one measurement, made in this process."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    products = product_type("auto", torch.device(device))
+    settings: dict[str, Any] = {"checkpoint": checkpoint}
+    if "weights" in predictors.card(name).sizes["paper"]:
+        settings["weights"] = "none"
+    predictor = predictors.create(name, size=size, **settings)
+    assert isinstance(predictor, SlidePredictor)
+    side = predictor.sampling.image_size or 0
+    train = [random_slide("train", spots, side)]
+    with PeakMemory(device) as memory:
+        predictor.prepare(train)
+        module = predictor.module.to(device).train()
+        optimiser = torch.optim.Adam(module.parameters(), lr=1e-4)
+        resident = predictor.resident(train, device)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(2):
+            started = time.perf_counter()
+            optimiser.zero_grad(set_to_none=True)
+            (batch,) = draw(resident, 256, generator)
+            with torch.autocast(device, torch.bfloat16, enabled=products is torch.bfloat16):
+                loss = predictor.loss(batch)["loss"]
+            loss.backward()
+            optimiser.step()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            seconds = time.perf_counter() - started
+        peak = memory.megabytes() / 1000
+    weights = sum(weight.numel() for weight in module.parameters())
+    return {
+        "model": name,
+        "size": size,
+        "spots": spots,
+        "checkpoint": checkpoint,
+        "device": device,
+        "products": str(products).removeprefix("torch."),
+        "peak_gb": peak,
+        "weights_gb": 16 * weights / 1e9,
+        "scores_gb": scores_gb(name, predictor.settings, spots),
+        "seconds": seconds,
+    }
+
+
+def scores_gb(name: str, settings: Mapping[str, Any], spots: int) -> float:
+    """Return what attention scores and probabilities would take, stored in float32, 10⁹ bytes."""
+    layers = settings["depth"] * _TRANSFORMERS.get(name, 1)
+    passes = 1 + settings.get("copies", 0)
+    return 8 * layers * settings["heads"] * spots**2 * passes / 1e9
+
+
+def alone(arguments: list[str]) -> dict[str, Any]:
+    """Return a measurement made in a process of its own."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--one", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.stderr.write(done.stderr[-2000:])
+        return {"model": arguments[0], "size": arguments[1], "spots": int(arguments[2])}
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return row
+
+
+def main() -> int:
+    """Run, print, write the table, and say by the exit code whether the claim holds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--sizes", nargs="+", default=["small", "paper"])
+    parser.add_argument("--spots", nargs="+", type=int, default=[500, 1000, 2000, WHOLE])
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        name, size, spots, checkpoint = asked.one
+        print(json.dumps(one(name, size, int(spots), checkpoint=checkpoint == "True")))
+        return 0
+    rows = []
+    for size in asked.sizes:
+        for name in asked.models:
+            for spots in asked.spots:
+                for checkpoint in (True, False) if size == "small" else (True,):
+                    rows.append(alone([name, size, str(spots), str(checkpoint)]))
+                    print(rows[-1], flush=True)
+    table = pd.DataFrame(rows)
+    table["machine"], table["date"] = machine(), today()
+    table["versions"] = versions(["spared-benchmark", "torch", "timm"])
+    table.to_csv(RESULTS / "slide_memory.csv", index=False, float_format="%.4g")
+    whole = table[(table["size"] == "paper") & (table["spots"] == WHOLE)]
+    if whole.empty or whole["peak_gb"].isna().any():
+        print("size paper on 5,000 spots was not measured for every model")
+        return 1
+    holds = bool((whole["peak_gb"] <= LARGEST_SHARE * whole["scores_gb"]).all())
+    print("the claim holds" if holds else "the claim does NOT hold")
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
