@@ -165,6 +165,17 @@ def test_of_one_slide_a_spot_finds_none_beside_it(neighbours):
     )
 
 
+def test_of_one_slide_what_a_spot_expresses_does_not_come_back_to_it():
+    only = cohort(target="raw", missing=0, rows=8, columns=8).of("train")[0]
+    predictor = fitted("bleep", [only], steps=2, neighbours=(only.n_spots,))
+    before = predict(predictor, [only])
+    own, distant = 0, only.n_spots - 1
+    predictor.bank.values[own] += 50.0
+    after = predict(predictor, [only])
+    np.testing.assert_array_equal(after[own], before[own])
+    assert np.abs(after[distant] - before[distant]).max() > 1e-3
+
+
 def test_only_a_faithful_train_spot_finds_itself(slides):
     train = slides.of("train")
     attached = fitted("bleep", train, steps=2, faithful=True).attach(train[0].blind())

@@ -63,6 +63,8 @@ class DeepSpot(OnSpotAndTiles):
         if loss not in _LOSSES:
             msg = f"deepspot: loss {loss!r}{nearest(loss, _LOSSES)}; one of {', '.join(_LOSSES)}"
             raise ConfigurationError(msg)
+        # A cosine is of a spot, and parts of a batch are weighed by their entries.
+        self.loss_is_a_mean = loss == "mse"
 
     @property
     def sampling(self) -> Sampling:

@@ -37,6 +37,10 @@ class Eggn(OnExemplars):
     prediction. The published encoder is a ResNet-18 of ImageNet; exemplars are found by the sum of
     absolute differences.
 
+    In training on one slide alone a spot is never its own exemplar, but it is an example of distant
+    spots, and what it expresses comes back through examples that both share: weakly, and not at all
+    with two train slides or in prediction.
+
     With ``faithful``, besides what `OnExemplars` says, what examples express is read from the last
     channels of their embedding (a fault of the published code; the expression is meant), and of
     the neighbours no more than five are kept. The SpaRED benchmark's further changes, exemplars
@@ -96,7 +100,8 @@ class Eggn(OnExemplars):
         local = torch.searchsorted(distinct, closest).clamp(max=len(distinct) - 1)
         near = batch.lattice()
         if self.settings["faithful"]:
-            near = near[:, :_PUBLISHED_NEIGHBOURS]
+            order = (near < 0).int().argsort(dim=1, stable=True)  # those that there are, first
+            near = near.take_along_dim(order, dim=1)[:, :_PUBLISHED_NEIGHBOURS]
         links = _Links(
             near=near,
             exemplars=torch.where(known, place, -1),
