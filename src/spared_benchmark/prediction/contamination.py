@@ -27,5 +27,6 @@ def contaminated(name: str, settings: BenchmarkSettings) -> bool:
     own = settings.settings.get(method_of(name), {})
     told = [str(own.get(key, "")) for key in ("network", "weights")]
     for encoder in encoders:
-        told += [settings.encoders[encoder].network, settings.encoders[encoder].weights]
+        known = settings.encoders.get(encoder)  # features may also come with the slides
+        told += [known.network, known.weights] if known else [encoder]
     return any(part in one.lower() for one in told for part in SAW_PUBLIC_SLIDES)
