@@ -21,6 +21,7 @@ from spared_benchmark.cohort_selection import (
 from spared_benchmark.completion import completers
 from spared_benchmark.errors import nearest
 from spared_benchmark.prediction import predictors
+from spared_benchmark.prediction.contamination import contaminated
 from spared_benchmark.prediction.names import SHUFFLED, WEIGHTED, method_of
 from spared_benchmark.problems import Problems
 from spared_benchmark.settings_model import Settings
@@ -226,6 +227,9 @@ class Configuration:
                         for key, given in _only(settings.settings, keys).items()
                     },
                     "smoothed": tuple(name for name in names if name in settings.smoothed),
+                    "contaminated": tuple(
+                        base for base in dict.fromkeys(bases) if contaminated(base, settings)
+                    ),
                     "encoders": {},
                 }
             ),
