@@ -40,6 +40,7 @@ from spared_benchmark.study import Size
 from spared_benchmark.training.memory import PeakMemory
 from spared_benchmark.training.precision import product_type
 from spared_benchmark.training.sweep import parameter_counts
+from training_overhead import matrix_rate
 
 # Train slides and spots of each.
 COHORTS = {"VLO": (2, 458), "VMB": (8, 3_129)}
@@ -57,7 +58,8 @@ def measured(name: str, size: Size, cohort: str, steps: int) -> dict[str, Any]:
     """Return the row of one predictor, measured in this process."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     on_gpu = device == "cuda"
-    products = product_type("auto", torch.device(device)) if on_gpu else torch.float32
+    # As a study trains: in float32 on a CPU.
+    products = product_type("auto" if on_gpu else "float32", torch.device(device))
     predictor = created(name, size)
     shapes = features(predictor, size)
     n_slides, n_spots = COHORTS[cohort]
@@ -116,7 +118,8 @@ def measured(name: str, size: Size, cohort: str, steps: int) -> dict[str, Any]:
         "peak_mb": peak,
         "gflops_per_view": counter.get_total_flops() / views / 1e9,
         "gflops_per_second": counter.get_total_flops() / each / 1e9,
-        "matrix_gflops_per_second": matrix_rate(device, products),
+        "matrix_gflops_per_second": 1000
+        * matrix_rate(device, products, n=8_192 if on_gpu else 1_024),
     }
 
 
@@ -138,20 +141,6 @@ def features(predictor: Predictor, size: Size) -> dict[str, tuple[int, ...]]:
     width = width or _WIDTH[size]
     shapes = {"spots": (width,), "tiles": (_TILES[size], width)}
     return {name: shapes[name] for name in predictor.sampling.features}
-
-
-def matrix_rate(device: str, products: torch.dtype) -> float:
-    """Return the machine's rate of large matrix products, GFLOP/s."""
-    n = 8_192 if device == "cuda" else 1_024
-    first, second = (torch.randn(n, n, device=device, dtype=products) for _ in range(2))
-    seconds = []
-    for _ in range(10):
-        started = time.perf_counter()
-        torch.matmul(first, second)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
-    return 2 * n**3 / statistics.median(seconds) / 1e9
 
 
 def alone(name: str, size: str, cohort: str, steps: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from zlib import crc32
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def random_slide(
         split: Of the slide.
         features: Shape of the frozen features of a spot, by encoder.
     """
-    rng = np.random.default_rng(len(name) + n_spots)
+    rng = np.random.default_rng(crc32(name.encode()))
     row, step = np.divmod(np.arange(n_spots), _COLUMNS)
     array_rc = np.column_stack([row, 2 * step + row % 2]).astype(np.int32)
     everything = np.ones((n_spots, GENES), dtype=bool)

@@ -44,7 +44,8 @@ _TRANSFORMERS = {"hggep": 3}
 def one(name: str, size: str, spots: int, *, checkpoint: bool) -> dict[str, Any]:
     """Return the row of one measurement, made in this process."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    products = product_type("auto", torch.device(device))
+    # As a study trains: in float32 on a CPU.
+    products = product_type("auto" if device == "cuda" else "float32", torch.device(device))
     settings: dict[str, Any] = {"checkpoint": checkpoint}
     if "weights" in predictors.card(name).sizes["paper"]:
         settings["weights"] = "none"

@@ -121,19 +121,19 @@ def overhead(name: str, size: Size, device: str, rounds: int) -> dict[str, objec
         with FlopCounterMode(display=False) as counter:
             loop._step()
         row["tflops"] = counter.get_total_flops() / whole / 1e12
-        row["matrix_tflops"] = matrix_rate()
+        row["matrix_tflops"] = matrix_rate("cuda", torch.bfloat16)
         row["share_of_matrix_rate"] = row["tflops"] / row["matrix_tflops"]
     return row
 
 
-def matrix_rate(n: int = 8192) -> float:
-    """Return the card's bfloat16 matrix rate, TFLOP/s."""
-    first, second = (torch.randn(n, n, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+def matrix_rate(device: str, products: torch.dtype, n: int = 8_192) -> float:
+    """Return the device's rate of large matrix products, TFLOP/s."""
+    first, second = (torch.randn(n, n, device=device, dtype=products) for _ in range(2))
 
     def product() -> None:
         torch.matmul(first, second)
 
-    seconds, _ = alternated(product, product, "cuda", 20)
+    seconds, _ = alternated(product, product, device, 20)
     return 2 * n**3 / seconds / 1e12
 
 

@@ -5,7 +5,10 @@ import yaml
 
 from project_copy import BENCHMARK, COMPLETION, STUDY
 from spared_benchmark.configuration import Configuration
+from spared_benchmark.errors import ConfigurationError
+from spared_benchmark.prediction.cards import kind_of
 from spared_benchmark.predictor_checks import impossible_predictors
+from spared_benchmark.study import BenchmarkSettings
 
 
 def problems(study=STUDY, **benchmark):
@@ -73,3 +76,27 @@ def test_a_file_of_weights_is_known_by_its_content(tmp_path):
         seen.append(configuration.parameters()["predictors"])
     assert seen[0]["small_cnn"] != seen[1]["small_cnn"]
     assert seen[0]["feature_ridge"] == seen[1]["feature_ridge"]
+
+
+@pytest.mark.parametrize("told", [{"contaminated": ["mine"]}, {}])
+def test_a_training_node_is_told_which_predictors_are_contaminated(told):
+    """It does not see the encoders: another setting of one must not train all others again."""
+    network = "resnet50" if told else "hf-hub:someone/OmiCLIP"
+    settings = {
+        "encoders": {"mine": {"network": network}, "random": {"network": "random_conv"}},
+        "features": {"feature_ridge": "mine", "nearest_slide": "random"},
+        **told,
+    }
+    parts = yaml.safe_load(STUDY)
+    configuration = Configuration.parse("x", parts, {"benchmark": settings})
+    tasks = configuration.parameters()["predictors"]
+    kinds = {
+        name: kind_of(name, BenchmarkSettings.model_validate(tasks[name]["settings"]))
+        for name in ("feature_ridge", "small_cnn")
+    }
+    assert kinds == {"feature_ridge": "contaminated", "small_cnn": "method"}
+
+
+def test_a_contaminated_thing_that_there_is_not_is_told():
+    with pytest.raises(ConfigurationError, match=r"benchmark\.contaminated: 'feature_rigde'"):
+        problems(contaminated=["feature_rigde"])

@@ -107,9 +107,7 @@ def run_predictors(
     states = {name: values for run in runs.values() for name, values in run.states.items()}
     cards = {name: run.card for name, run in runs.items()}
     card = cards[names[0]] if len(names) == 1 else {"target": target, "predictors": cards}
-    predictions = _annotated(layers, slides, predicted)
-    names_of_layers = dict.fromkeys(layer.rpartition(".")[0] for layer in layers)
-    predictions.uns["kinds"] = {name: kind_of(name, settings) for name in names_of_layers}
+    predictions = _annotated(layers, slides, predicted, settings)
     failed = {name: one["reason"] for name, one in cards.items() if one["status"] == "failed"}
     if failed:
         predictions.uns["failed"] = failed
@@ -203,7 +201,9 @@ def _predicted(
     return layers
 
 
-def _annotated(layers: _Layers, slides: Assembled, predicted: Sequence[str]) -> AnnData:
+def _annotated(
+    layers: _Layers, slides: Assembled, predicted: Sequence[str], settings: BenchmarkSettings
+) -> AnnData:
     kept = [slide for slide in slides.slides if slide.slide in predicted]
     spots = [name for slide in kept for name in slides.names[slide.slide]]
     obs = pd.DataFrame(
@@ -215,4 +215,6 @@ def _annotated(layers: _Layers, slides: Assembled, predicted: Sequence[str]) -> 
     ).astype("category")
     adata = AnnData(obs=obs, var=pd.DataFrame(index=list(slides.genes)), layers=layers)
     adata.uns["target"], adata.uns["space"] = slides.target, slides.space
+    names = dict.fromkeys(layer.rpartition(".")[0] for layer in layers)
+    adata.uns["kinds"] = {name: kind_of(name, settings) for name in names}
     return stamp(adata, "predictions")
