@@ -42,6 +42,7 @@ def random_slide(
         array_rc=array_rc,
         xy_um=(array_rc * [_PITCH_UM * 3**0.5 / 2, _PITCH_UM / 2]).astype(np.float32),
         neighbours=neighbour_table(*array_rc.T, np.zeros(n_spots, np.int32), "hexagonal", 1),
+        lattice="hexagonal",
         patches=None if patches is None else Patches(patches, np.arange(n_spots)),
         features={
             encoder: rng.normal(size=(n_spots, *shape)).astype(np.float32)

@@ -228,6 +228,44 @@ def test_neighbours_are_heard_and_the_published_code_leaves_one_out(slides):
         assert np.array_equal(here[inner], there[inner]) == faithful
 
 
+def moved(predictor, spot, by=5.0):
+    """The predictor with another label of one spot in its bank."""
+    values = predictor.bank.values.copy()
+    values[spot] += by
+    predictor._bank, predictor._on = replace(predictor.bank, values=values), {}
+    return predictor
+
+
+@pytest.mark.parametrize("faithful", [False, True])
+def test_of_a_single_train_slide_no_label_comes_back_to_its_spot(faithful):
+    data = cohort(splits={"a": "train", "c": "val"}, rows=10, columns=12, target="measured")
+    (only,) = data.of("train")
+    predictor = fitted("eggn", [only], faithful=faithful)
+    graph = predictor.attach(only.blind())["graph"]
+    assert np.bincount(graph).tolist() == [30, 30, 30, 30]
+    here = predict(predictor, [only])
+    seen = []
+    for spot in range(0, only.n_spots, 7):
+        there = predict(moved(predictor, spot), [only])
+        moved(predictor, spot, by=-5.0)
+        other = (np.abs(here - there) > 1e-5).any(axis=1)
+        assert not other[spot]
+        assert not other[graph == graph[spot]].any()
+        seen.append(other.any())
+    assert np.mean(seen) > 0.5  # labels are exemplars elsewhere
+    # In regions, of which some lie across quarters, as on the whole slide.
+    resident = predictor.resident([only])
+    nodes = torch.arange(40, 80)
+    assert len(set(graph[40:80])) == 4
+    with torch.no_grad():
+        first = predictor.predict(gather(resident, nodes))
+        for spot in (41, 58, 66):
+            again = moved(predictor, spot).resident([only])
+            second = predictor.predict(gather(again, nodes))
+            torch.testing.assert_close(second[spot - 40], first[spot - 40], rtol=0, atol=1e-5)
+            moved(predictor, spot, by=-5.0)
+
+
 def test_regions_hold_only_examples_of_their_spots(slides):
     predictor = create("eggn", region=5)
     predictor.prepare(slides.of("train"))

@@ -8,6 +8,7 @@ from prediction_samples import cohort
 
 from spared_benchmark.errors import ContractError
 from spared_benchmark.prediction.bank import Bank
+from spared_benchmark.tissue.lattice import offsets
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +90,61 @@ def test_too_few_left_is_an_error_that_says_so(slides):
         bank_of(train).nearest(train[0].blind(), keys(train)[0], 21)
 
 
-def test_a_cut_slide_is_not_taken_for_the_whole(slides):
+def steps(first, second):
+    """Lattice steps between all spots of two hexagonal slides, walked site by site."""
+    sites, ring = offsets("hexagonal", 12)
+    rings = dict(zip(map(tuple, sites), ring, strict=True))
+    rings[0, 0] = 0
+    return np.array([[rings[tuple(b - a)] for b in second.array_rc] for a in first.array_rc])
+
+
+def found_alone(bank, slide):
+    """All that each spot of ``slide`` may find, −1 for the rest."""
+    rows, distances = bank.nearest(slide.blind(), keys([slide])[0], 20, fewer=True)
+    assert np.array_equal(rows < 0, np.isinf(distances))
+    return rows
+
+
+def test_a_neighbourhood_is_told_by_places_whatever_spots_there_are(slides):
     only = slides.of("train")[0]
-    bank = bank_of([only])
-    part = only.take(np.arange(5))
-    with pytest.raises(ContractError, match="has 5 spots and had 20"):
-        bank.nearest(part.blind(), part.features["colours"], 1)
+    holes = only.take(np.array([0, 1, 3, 4, 6, 8, 10, 11, 12, 14, 15, 19]))
+    # Permuted, a part of it, and a part with a name of its own: the same neighbourhoods.
+    others = [only, holes, only.take(np.arange(20)[::-1])]
+    others.append(replace(only.take(np.arange(5)), slide="quarter", part_of=only.slide))
+    for hops in (1, 2, 3):
+        bank = bank_of([holes], hops=hops)
+        for other in others:
+            rows, apart = found_alone(bank, other), steps(other, holes)
+            allowed = [set(np.flatnonzero(line > hops)) for line in apart]
+            assert [set(line[line >= 0]) for line in rows] == allowed
+
+
+def test_a_part_with_its_own_name_finds_nothing_of_its_slide(slides):
+    train = slides.of("train")
+    part = replace(train[0].take(np.arange(5)), slide="quarter", part_of="a")
+    rows, _ = bank_of(train).nearest(part.blind(), keys([part])[0], 20)
+    assert rows.min() == 20
+
+
+def test_the_neighbourhoods_of_whole_parts_can_be_left_out(slides):
+    only = slides.of("train")[0]
+    parts = np.arange(20) // 5 // 2  # the first two rows, and the others
+    bank = bank_of([only], hops=1)
+    banned = bank.excluded(only.blind(), 3, 20, parts)
+    near = steps(only, only) <= 1
+    expected = np.stack([near[parts == part].any(axis=0) for part in (0, 1)])[parts]
+    np.testing.assert_array_equal(banned, expected[3:])
+    assert not banned.all(axis=1).any()
+
+
+def test_of_equally_near_ones_the_first_are_found(slides):
+    bank = bank_of(slides.of("train"))
+    alike = replace(bank, keys=np.repeat(bank.keys[::8], 8, axis=0))
+    val = slides.of("val")[0]
+    rows, _ = alike.nearest(val.blind(), keys([val])[0], 11)
+    assert (rows[:, :8] == rows[:, :1] + np.arange(8)).all()
+    assert (rows[:, 8:] == rows[:, 8:9] + np.arange(3)).all()
+    assert not (rows % 8)[:, [0, 8]].any()
 
 
 def test_a_bank_survives_as_arrays(slides):

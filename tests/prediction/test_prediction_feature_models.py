@@ -32,6 +32,7 @@ def slide(name, features, y=None, weight=None, split="train"):
         "array_rc": places,
         "xy_um": places.astype(np.float32),
         "neighbours": np.stack([above, below, *[np.full(n, -1)] * 4], axis=1).astype(np.int32),
+        "lattice": "hexagonal",
         "features": {"colours": np.asarray(features, dtype=np.float32)},
     }
     if y is None:

@@ -7,7 +7,7 @@ import pytest
 from every_predictor import create, fitted, predict, selected, task_of
 from prediction_samples import cohort
 
-from spared_benchmark.errors import ContractError
+from spared_benchmark.errors import ContractError, InputError
 from spared_benchmark.prediction.cards import rates_found, rates_of
 from spared_benchmark.prediction.fit import fit_predictor
 from spared_benchmark.prediction.staged import folds, put_together
@@ -36,19 +36,42 @@ def test_a_second_stage_of_zero_changes_nothing(slides):
 
 def test_folds_leave_out_each_train_spot_once(slides):
     train = slides.of("train")
-    assert [fold.slide for fold in folds(train)] == ["a", "b"]
-    assert all(fold.slide not in {one.slide for one in fold.rest} for fold in folds(train))
+    assert [[part.slide for part in fold.held_out] for fold in folds(train)] == [["a"], ["b"]]
+    assert [[one.slide for one in fold.rest] for fold in folds(train)] == [["b"], ["a"]]
     quarters = folds(train[:1])
-    rows = np.concatenate([fold.rows for fold in quarters])
+    rows = np.concatenate([fold.rows[0] for fold in quarters])
     assert sorted(rows) == list(range(20))
     for fold in quarters:
-        assert fold.rest[0].n_spots + fold.held_out.n_spots == 20
-        assert not hasattr(fold.held_out, "y")
+        (part,) = fold.held_out
+        assert fold.rest[0].n_spots + part.n_spots == 20
+        assert (part.whole, part.slide != part.whole) == ("a", True)
+        assert not hasattr(part, "y")
+
+
+def test_folds_are_four_at_most_and_leave_out_whole_subjects(slides):
+    one = slides.of("train")[0]
+    patients = "ppqrsstuv"
+    train = [replace(one, slide=f"{number}", subject=name) for number, name in enumerate(patients)]
+    found = folds(train)
+    assert len(found) == 4
+    left_out = [part.slide for fold in found for part in fold.held_out]
+    assert sorted(left_out) == sorted(slide.slide for slide in train)
+    for fold in found:
+        subjects = {part.subject for part in fold.held_out}
+        assert subjects.isdisjoint(slide.subject for slide in fold.rest)
+        assert len(fold.rest) + len(fold.held_out) == len(train)
+    of_one = [replace(slide, subject="p") for slide in train]
+    assert [len(fold.held_out) for fold in folds(of_one)] == [3, 2, 2, 2]
+
+
+def test_a_slide_too_small_to_divide_says_so(slides):
+    with pytest.raises(InputError, match=r"slide 'a' .* 7 spots, too few .* out_of_fold: false"):
+        folds([slides.of("train")[0].take(np.arange(7))])
 
 
 def test_what_folds_show_is_put_back_in_place(slides):
     train = slides.of("train")[:1]
-    shown = [(fold, {"rows": fold.rows[:, None] * 10}) for fold in folds(train)]
+    shown = [(fold, [{"rows": fold.rows[0][:, None] * 10}]) for fold in folds(train)]
     np.testing.assert_array_equal(
         put_together(train, shown)["a"]["rows"], 10 * np.arange(20)[:, None]
     )

@@ -197,11 +197,12 @@ def test_unknown_variants_are_refused():
 
 
 def test_train_spots_can_be_shown_by_stages_fitted_without_them(slides, tmp_path):
-    plain = selected("sepal", slides, tmp_path)
-    apart = selected("sepal", slides, tmp_path, out_of_fold=True)
+    apart = selected("sepal", slides, tmp_path)
+    plain = selected("sepal", slides, tmp_path, out_of_fold=False)
     assert plain.first.best == apart.first.best
     weights = [fit.predictor.module.entry.weight.detach() for fit in (plain, apart)]
     assert not torch.allclose(*weights)  # the second stage was shown other inputs
+    assert [create("sepal", faithful=of).out_of_fold for of in (False, True)] == [True, False]
 
 
 def test_golden(slides):

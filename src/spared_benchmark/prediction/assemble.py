@@ -225,6 +225,7 @@ def _seen(
         array_rc=array_rc,
         xy_um=(array_rc[:, ::-1] * step).astype(np.float32),
         neighbours=neighbours,
+        lattice=lattice,
         patches=Patches(store.array, stored, f"{store.image_digest}/{store.window}"),
         features={
             name: np.asarray(by_slide[slide])[stored].astype(np.float32)

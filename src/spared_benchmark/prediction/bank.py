@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from spared_benchmark.errors import ContractError
 from spared_benchmark.prediction.types import BlindSlide, Slide
+from spared_benchmark.tissue.lattice import steps_between
 
 Exclusion = Literal["own_slide", "own_neighbourhood", "none"]
 Metric = Literal["euclidean", "manhattan", "cosine"]
@@ -30,9 +30,11 @@ class Bank:
         weight: Which of them count, bool ``(n_bank, n_genes)``.
         slides: Names of the train slides.
         sizes: Spots of each; the bank lists them in this order.
+        array_rc: Array row and column of every spot, int32 ``(n_bank, 2)``.
         exclude: What a query of a train slide may not find: spots of its own slide, spots of its
             neighbourhood (itself included), or nothing. Queries of other slides may find all.
-        hops: Radius of that neighbourhood, lattice steps.
+        hops: Radius of that neighbourhood, steps on the lattice, whether there is a spot at each
+            or not.
     """
 
     keys: NDArray[np.float32]
@@ -40,6 +42,7 @@ class Bank:
     weight: NDArray[np.bool_]
     slides: tuple[str, ...]
     sizes: tuple[int, ...]
+    array_rc: NDArray[np.int32]
     exclude: Exclusion
     hops: int = 3
 
@@ -74,6 +77,7 @@ class Bank:
             weight=np.concatenate([slide.counted for slide in train]),
             slides=tuple(slide.slide for slide in train),
             sizes=tuple(slide.n_spots for slide in train),
+            array_rc=np.concatenate([slide.array_rc for slide in train]),
             exclude=exclude or chosen,
             hops=hops,
         )
@@ -87,6 +91,7 @@ class Bank:
             "weight": self.weight,
             "names": np.frombuffer(names, dtype=np.uint8).copy(),
             "sizes": np.array([self.hops, *self.sizes], dtype=np.int64),
+            "array_rc": self.array_rc,
         }
 
     @classmethod
@@ -94,9 +99,10 @@ class Bank:
         """Return the bank of which `state` told."""
         exclude, *slides = np.asarray(state["names"]).tobytes().decode().split("\n")
         hops, *sizes = (int(size) for size in state["sizes"])
-        keys, values, weight = (np.array(state[name]) for name in ("keys", "values", "weight"))
+        names = ("keys", "values", "weight", "array_rc")
+        keys, values, weight, array_rc = (np.array(state[name]) for name in names)
         rule: Exclusion = exclude  # type: ignore[assignment]
-        return cls(keys, values, weight, tuple(slides), tuple(sizes), rule, hops)
+        return cls(keys, values, weight, tuple(slides), tuple(sizes), array_rc, rule, hops)
 
     def nearest(
         self,
@@ -104,51 +110,83 @@ class Bank:
         queries: NDArray[np.floating[Any]],
         k: int,
         metric: Metric = "euclidean",
+        *,
+        fewer: bool = False,
+        parts: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the ``k`` nearest bank rows of every spot and their distances ``(n_spots, k)``.
+
+        Of equally near ones the first rows of the bank are taken.
 
         Args:
             slide: Whose spots ask.
             queries: What they are compared by ``(n_spots, d)``.
             k: How many, nearest first.
             metric: Of the distance; ``cosine`` is one minus the cosine.
+            fewer: Where the exclusion leaves a spot fewer, −1 at an infinite distance stands for
+                the rest.
+            parts: See `excluded`.
 
         Raises:
-            ContractError: When the exclusion leaves a spot fewer than ``k`` rows.
+            ContractError: When the exclusion leaves a spot fewer than ``k`` rows, without
+                ``fewer``.
         """
         prepared_keys = _prepared(self.keys, metric)
         prepared = _prepared(np.asarray(queries), metric)
-        rows, distances = [], []
+        rows = np.full((len(prepared), k), -1, dtype=np.int64)
+        distances = np.full((len(prepared), k), np.inf, dtype=np.float32)
+        some = min(k, len(self.keys)) if fewer else k
         chunk = max(1, _ENTRIES // max(len(self.keys), 1))
         for start in range(0, len(prepared), chunk):
             stop = min(start + chunk, len(prepared))
             distance = _distance(prepared[start:stop], prepared_keys, metric)
-            distance[torch.from_numpy(self.excluded(slide, start, stop))] = torch.inf
-            self._check_enough(slide, distance, k)
-            found = torch.topk(distance, k, largest=False)
-            rows.append(found.indices.numpy())
-            distances.append(_exact(prepared[start:stop], prepared_keys[found.indices], metric))
-        return _ordered(np.concatenate(rows), np.concatenate(distances))
+            distance[torch.from_numpy(self.excluded(slide, start, stop, parts))] = torch.inf
+            if not fewer:
+                self._check_enough(slide, distance, k)
+            found = _first(distance, some)
+            exact = _exact(prepared[start:stop], prepared_keys[found], metric)
+            exact[torch.isinf(distance.gather(1, found)).numpy()] = np.inf
+            rows[start:stop, :some], distances[start:stop, :some] = found.numpy(), exact
+        rows[np.isinf(distances)] = -1
+        return _ordered(rows, distances)
 
-    def excluded(self, slide: BlindSlide, start: int, stop: int) -> NDArray[np.bool_]:
-        """Return which bank rows the spots ``start`` to ``stop`` may not find."""
+    def excluded(
+        self, slide: BlindSlide, start: int, stop: int, parts: NDArray[np.int64] | None = None
+    ) -> NDArray[np.bool_]:
+        """Return which bank rows the spots ``start`` to ``stop`` may not find.
+
+        Spots of a part of a train slide are taken as spots of that slide, by their place on it.
+
+        Args:
+            slide: Whose spots ask.
+            start: First of them.
+            stop: Behind the last.
+            parts: Part of the slide that each of its spots is in ``(n_spots,)``. Where a
+                neighbourhood is left out, it is then that of the spot's whole part.
+        """
         banned = np.zeros((stop - start, len(self.keys)), dtype=bool)
-        if self.exclude == "none" or slide.slide not in self.slides:
+        own = self.rows_of(slide)
+        if self.exclude == "none" or own is None:
             return banned
-        place = self.slides.index(slide.slide)
-        first = sum(self.sizes[:place])
-        own = slice(first, first + self.sizes[place])
         if self.exclude == "own_slide":
             banned[:, own] = True
             return banned
-        if self.sizes[place] != slide.n_spots:
-            msg = (
-                f"bank: slide {slide.slide!r} has {slide.n_spots} spots and had "
-                f"{self.sizes[place]}, so its neighbourhoods cannot be left out"
-            )
-            raise ContractError(msg)
-        banned[:, own] = _within(slide.neighbours, start, stop, self.hops)
+        known, asking = self.array_rc[own], slide.array_rc[start:stop]
+        if parts is None:
+            banned[:, own] = _beside(asking, known, slide, self.hops)
+            return banned
+        for part in np.unique(parts[start:stop]):
+            near = _beside(slide.array_rc[parts == part], known, slide, self.hops).any(axis=0)
+            banned[parts[start:stop] == part, own] = near
         return banned
+
+    def rows_of(self, slide: BlindSlide) -> slice | None:
+        """Return the bank rows of the slide that the spots of ``slide`` lie on; none if unknown."""
+        if slide.whole not in self.slides:
+            return None
+        place = self.slides.index(slide.whole)
+        first = sum(self.sizes[:place])
+        return slice(first, first + self.sizes[place])
 
     def _check_enough(self, slide: BlindSlide, distance: torch.Tensor, k: int) -> None:
         fewest = int(torch.isfinite(distance).sum(1).min()) if len(distance) else k
@@ -161,18 +199,22 @@ class Bank:
             raise ContractError(msg)
 
 
-def _within(neighbours: NDArray[np.int32], start: int, stop: int, hops: int) -> NDArray[np.bool_]:
-    """Return which spots lie within ``hops`` steps of each of ``start`` to ``stop``."""
-    n_spots, width = neighbours.shape
-    source = np.repeat(np.arange(n_spots), width)
-    known = neighbours.ravel() >= 0
-    edges = (np.ones(int(known.sum()), np.int32), (source[known], neighbours.ravel()[known]))
-    lattice = sparse.csr_array(edges, shape=(n_spots, n_spots))
-    reached = sparse.eye_array(n_spots, dtype=np.int32, format="csr")[start:stop]
-    for _ in range(hops):
-        reached = ((reached + reached @ lattice) > 0).astype(np.int32)
-    inside: NDArray[np.bool_] = reached.toarray() > 0
-    return inside
+def _beside(
+    asking: NDArray[np.int32], known: NDArray[np.int32], slide: BlindSlide, hops: int
+) -> NDArray[np.bool_]:
+    """Return which of ``known`` lie within ``hops`` steps of each of ``asking``."""
+    near: NDArray[np.bool_] = steps_between(asking[:, None], known, slide.lattice) <= hops
+    return near
+
+
+def _first(distance: torch.Tensor, k: int) -> torch.Tensor:
+    """Return the columns of the ``k`` least of every row; of equal ones the first."""
+    found = torch.topk(distance, k, largest=False)
+    if k:
+        # Which of equal distances are found is not said where they do not all fit in.
+        tied = (distance <= found.values[:, -1:]).sum(1) > k
+        found.indices[tied] = distance[tied].argsort(dim=1, stable=True)[:, :k]
+    return found.indices
 
 
 def _prepared(values: NDArray[np.floating[Any]], metric: Metric) -> torch.Tensor:

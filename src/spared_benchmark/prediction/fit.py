@@ -206,7 +206,7 @@ def _first_stage(plain: Staged, task: Task) -> tuple[Fitted, dict[str, Attached]
     own = replace(task, name=plain.first, settings=plain.first_settings(), first_rates=())
     own = own.at(task.first_rates or task.training.budget.learning_rates)
     first = fit_predictor(own)
-    if not plain.settings.get("out_of_fold", False):
+    if not plain.out_of_fold:
         return first, {}
     if first.best is not None:
         own = own.at((first.best.learning_rate,))
@@ -215,7 +215,7 @@ def _first_stage(plain: Staged, task: Task) -> tuple[Fitted, dict[str, Attached]
         others = (*fold.rest, *task.assembled.of("val"))
         part = replace(own, assembled=replace(task.assembled, slides=others))
         stage = fit_predictor(part).predictor
-        shown.append((fold, plain.shown(stage, fold.held_out)))
+        shown.append((fold, [plain.shown(stage, part) for part in fold.held_out]))
     return first, put_together(train, shown)
 
 

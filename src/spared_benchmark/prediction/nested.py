@@ -58,4 +58,5 @@ def _quartered(slide: Slide) -> list[Slide]:
         raise InputError(msg)
     rest, quarter = (slide.take(np.flatnonzero(rows)) for rows in (~inside, inside))
     # Another name: what a predictor keeps of a train slide must not be taken for this one's.
-    return [rest, replace(quarter, slide=f"{slide.slide} (held out)", split="val")]
+    name = f"{slide.slide} (held out)"
+    return [rest, replace(quarter, slide=name, part_of=slide.whole, split="val")]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spared_benchmark.errors import ContractError
+from spared_benchmark.errors import ContractError, InputError
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.predictor import NetworkPredictor, Predictor, State
 from spared_benchmark.prediction.tiles import tiles_of
@@ -29,9 +29,9 @@ class Staged(NetworkPredictor):
     defines `shown`. The first stage is fitted as it would be alone, at the same size and budget,
     and then stays as it is.
 
-    With the setting ``out_of_fold`` it shows train spots by stages that were fitted without them:
-    a stage is over-confident on spots that it was fitted to, and the second would learn to trust
-    it too much.
+    `out_of_fold`, by the setting of that name, it shows train spots by stages that were fitted
+    without them, see `folds`: a stage is over-confident on spots that it was fitted to, and the
+    second would learn to trust it too much.
     """
 
     def __init__(self, size: Size = "small", **settings: Any) -> None:
@@ -59,6 +59,11 @@ class Staged(NetworkPredictor):
             msg = f"{self.card.name}: its first stage {self.first!r} was not fitted yet"
             raise ContractError(msg)
         return self._stage
+
+    @property
+    def out_of_fold(self) -> bool:
+        """Whether train spots are shown by stages fitted without them."""
+        return bool(self.settings["out_of_fold"])
 
     def first_settings(self) -> dict[str, Any]:
         """Return the settings of the first stage that are not those of its size."""
@@ -102,52 +107,70 @@ class Fold:
 
     Attributes:
         rest: What it is fitted to.
-        held_out: What is left out, blind.
-        slide: Slide that it belongs to.
-        rows: Which of its spots.
+        held_out: What is left out, blind: whole slides, or a part of the only one.
+        rows: Which spots of their slides these are.
     """
 
     rest: tuple[Slide, ...]
-    held_out: BlindSlide
-    slide: str
-    rows: NDArray[np.int64]
+    held_out: tuple[BlindSlide, ...]
+    rows: tuple[NDArray[np.int64], ...]
 
 
 def folds(train: Sequence[Slide]) -> list[Fold]:
-    """Return what is left out in turn: each slide, or of a single one its four quarters."""
-    if len(train) > 1:
-        return [
-            Fold(
-                tuple(other for other in train if other is not slide),
-                slide.blind(),
-                slide.slide,
-                np.arange(slide.n_spots),
-            )
-            for slide in train
-        ]
-    only, found = train[0], []
-    section = tiles_of(only.xy_um, round(_FOLDS**0.5))
+    """Return what is left out in turn, four times at most.
+
+    Whole subjects where there are several, whole slides where there are several, and of a single
+    slide its quarters.
+
+    Raises:
+        InputError: When the only slide is too small to divide.
+    """
+    if len(train) == 1:
+        return _quarters(train[0])
+    subjects = [slide.subject for slide in train]
+    units = subjects if len(set(subjects)) > 1 else [slide.slide for slide in train]
+    order = list(dict.fromkeys(units))
+    number = [order.index(unit) % _FOLDS for unit in units]
+    found = []
+    for fold in range(max(number) + 1):
+        out = [slide for slide, own in zip(train, number, strict=True) if own == fold]
+        rest = tuple(slide for slide, own in zip(train, number, strict=True) if own != fold)
+        rows = tuple(np.arange(slide.n_spots) for slide in out)
+        found.append(Fold(rest, tuple(slide.blind() for slide in out), rows))
+    return found
+
+
+def _quarters(slide: Slide) -> list[Fold]:
+    section = tiles_of(slide.xy_um, round(_FOLDS**0.5))
+    if section.max() == 0:
+        msg = (
+            f"out of fold: slide {slide.slide!r} is the only one of train and has {slide.n_spots} "
+            "spots, too few to fit a first stage without a part of them; set out_of_fold: false"
+        )
+        raise InputError(msg)
+    found = []
     for number in range(int(section.max()) + 1):
-        inside = section == number
-        held_out = replace(only.take(np.flatnonzero(inside)), slide=f"{only.slide} {number}")
-        rest = only.take(np.flatnonzero(~inside))
-        found.append(Fold((rest,), held_out.blind(), only.slide, np.flatnonzero(inside)))
+        rows, others = (np.flatnonzero(of) for of in (section == number, section != number))
+        name = f"{slide.slide} {number}"
+        held_out = replace(slide.take(rows).blind(), slide=name, part_of=slide.whole)
+        found.append(Fold((slide.take(others),), (held_out,), (rows,)))
     return found
 
 
 def put_together(
-    train: Sequence[Slide], shown: Sequence[tuple[Fold, Attached]]
+    train: Sequence[Slide], shown: Sequence[tuple[Fold, Sequence[Attached]]]
 ) -> dict[str, Attached]:
-    """Return what each train slide was shown as, from its folds."""
+    """Return what each train slide was shown as, from what its folds' held-out parts were."""
     result: dict[str, dict[str, NDArray[Any]]] = {slide.slide: {} for slide in train}
     sizes = {slide.slide: slide.n_spots for slide in train}
-    for fold, arrays in shown:
-        for name, values in arrays.items():
-            array = np.asarray(values)
-            whole = result[fold.slide].setdefault(
-                name, np.zeros((sizes[fold.slide], *array.shape[1:]), array.dtype)
-            )
-            whole[fold.rows] = array
+    for fold, parts in shown:
+        for part, rows, arrays in zip(fold.held_out, fold.rows, parts, strict=True):
+            for name, values in arrays.items():
+                array = np.asarray(values)
+                whole = result[part.whole].setdefault(
+                    name, np.zeros((sizes[part.whole], *array.shape[1:]), array.dtype)
+                )
+                whole[rows] = array
     return {slide: dict(arrays) for slide, arrays in result.items()}
 
 

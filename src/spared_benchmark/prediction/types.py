@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spared_benchmark.errors import ConfigurationError, ContractError, nearest
+from spared_benchmark.study import Lattice
 
 _LABELS = ("y", "measured", "weight", "counts")
 # What a predictor computes of a slide without its labels: arrays with a row per spot, by name.
@@ -51,8 +52,10 @@ class BlindSlide:
         array_rc: Array row and column, int32 ``(n_spots, 2)``.
         xy_um: Place on the capture area by the lattice, µm, float32 ``(n_spots, 2)``.
         neighbours: Lattice neighbours, int32 ``(n_spots, k)``, −1 padded.
+        lattice: How the spots lie.
         patches: Its patches; none when nothing needs pixels.
         features: Frozen features by encoder, each ``(n_spots, …)``.
+        part_of: Name of the slide that it was cut from; nothing for a whole slide.
     """
 
     slide: str
@@ -61,13 +64,20 @@ class BlindSlide:
     array_rc: NDArray[np.int32]
     xy_um: NDArray[np.float32]
     neighbours: NDArray[np.int32]
+    lattice: Lattice
     patches: Patches | None = None
     features: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+    part_of: str = ""
 
     @property
     def n_spots(self) -> int:
         """Number of spots."""
         return len(self.array_rc)
+
+    @property
+    def whole(self) -> str:
+        """Name of the slide that its spots lie on, also where it is a part with its own name."""
+        return self.part_of or self.slide
 
     def take(self: AnySlide, rows: NDArray[np.integer[Any]]) -> AnySlide:
         """Return the slide with ``rows`` alone, in their order; neighbours are among them."""

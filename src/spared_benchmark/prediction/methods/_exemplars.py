@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ from spared_benchmark.prediction.standard import Standard
 from spared_benchmark.prediction.types import Attached, BlindSlide, NodeBatch, Sampling, Slide
 from spared_benchmark.study import Size
 
+_log = logging.getLogger(__name__)
 _BANK, _SCALES = "bank.", "scales."
 
 
@@ -90,13 +92,20 @@ class OnExemplars(OnFeatures, NetworkPredictor):
 
     def attach(self, slide: BlindSlide) -> Attached:
         """Attach the bank rows of each spot's exemplars, nearest first ``(n_spots, exemplars)``."""
+        return {"exemplars": self.exemplars(slide)}
+
+    def exemplars(
+        self, slide: BlindSlide, parts: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """Return what `attach` says, with the ``parts`` of `Bank.excluded`."""
         wanted = int(self.settings["exemplars"])
-        rows = np.full((slide.n_spots, wanted), -1, dtype=np.int64)
-        found = min(wanted, self._left(slide))
-        if found:
-            keys = self._standard(self.features_of(slide))
-            rows[:, :found] = self.bank.nearest(slide, keys, found, self.metric)[0]
-        return {"exemplars": rows}
+        keys = self._standard(self.features_of(slide))
+        found = self.bank.nearest(slide, keys, wanted, self.metric, fewer=True, parts=parts)[0]
+        short = int((found[:, -1] < 0).sum())
+        if short:
+            text = "%s: %d of the %d spots of slide %s are left fewer than %d exemplars"
+            _log.warning(text, self.card.name, short, slide.n_spots, slide.slide, wanted)
+        return found
 
     def loss(self, batch: NodeBatch) -> dict[str, Tensor]:
         """Return the squared error with the correlation of genes, over entries that count."""
@@ -139,12 +148,3 @@ class OnExemplars(OnFeatures, NetworkPredictor):
         self._standard = Standard.from_state(parts[_SCALES])
         self._mean = np.array(state["train_mean"])
         super().load_state(own)
-
-    def _left(self, slide: BlindSlide) -> int:
-        """Return how many train spots every spot of ``slide`` can be given at least."""
-        bank, size = self.bank, len(self.bank.keys)
-        if slide.slide not in bank.slides:
-            return size
-        if bank.exclude == "own_slide":
-            return size - bank.sizes[bank.slides.index(slide.slide)]
-        return size - int(bank.excluded(slide, 0, slide.n_spots).sum(axis=1).max())

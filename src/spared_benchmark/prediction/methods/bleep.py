@@ -204,9 +204,10 @@ class Bleep(NetworkPredictor):
         sites = 1 + slide.neighbours.shape[1] * bank.hops * (bank.hops + 1) // 2
         local = bank.exclude == "own_neighbourhood"
         beside = np.full((slide.n_spots, sites if local else 0), -1, dtype=np.int64)
-        if slide.slide in bank.slides and bank.exclude == "own_slide":
-            own[:] = bank.slides.index(slide.slide)
-        elif slide.slide in bank.slides and local:
+        known = bank.rows_of(slide) is not None
+        if known and bank.exclude == "own_slide":
+            own[:] = bank.slides.index(slide.whole)
+        elif known and local:
             spot, row = np.nonzero(bank.excluded(slide, 0, slide.n_spots))
             first = np.searchsorted(spot, np.arange(slide.n_spots))
             beside[spot, np.arange(len(spot)) - first[spot]] = row

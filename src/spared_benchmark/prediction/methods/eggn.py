@@ -15,6 +15,7 @@ from spared_benchmark.errors import ConfigurationError
 from spared_benchmark.prediction.bank import Bank, Metric
 from spared_benchmark.prediction.methods._exemplars import OnExemplars
 from spared_benchmark.prediction.methods._graph import neighbour_mean
+from spared_benchmark.prediction.tiles import tiles_of
 from spared_benchmark.prediction.types import Attached, BlindSlide, NodeBatch, Sampling
 from spared_benchmark.registry import Card
 
@@ -25,6 +26,9 @@ _CLOSE = 3
 _CHANNELS_A_GATE = 12
 _SHARPNESS = 0.1
 _PUBLISHED_NEIGHBOURS = 5
+# Along each side of a slide that is its own bank.
+_CUTS = 2
+_NOWHERE = np.zeros((0, 2), dtype=np.int32)
 _COMMON: dict[str, Any] = {"feature": "", "region": 0, "faithful": False}
 
 
@@ -37,9 +41,9 @@ class Eggn(OnExemplars):
     prediction. The published encoder is a ResNet-18 of ImageNet; exemplars are found by the sum of
     absolute differences.
 
-    In training on one slide alone a spot is never its own exemplar, but it is an example of distant
-    spots, and what it expresses comes back through examples that both share: weakly, and not at all
-    with two train slides or in prediction.
+    In training on one slide alone its quarters are graphs of their own, and examples come from
+    outside the quarter's neighbourhood: what a spot expresses could else come back to it through
+    distant spots of which it is an example.
 
     With ``faithful``, besides what `OnExemplars` says, what examples express is read from the last
     channels of their embedding (a fault of the published code; the expression is meant), and of
@@ -73,14 +77,22 @@ class Eggn(OnExemplars):
         return replace(super().sampling, kind="slide", region=self.settings["region"])
 
     def attach(self, slide: BlindSlide) -> Attached:
-        """Attach exemplars, and of each the examples closest to it ``(n_spots, exemplars, 3)``."""
-        rows = np.asarray(super().attach(slide)["exemplars"])
+        """Attach the graph of each spot, its exemplars and their closest examples.
+
+        ``graph`` ``(n_spots,)``, ``exemplars`` ``(n_spots, exemplars)`` and of each of these the
+        examples of the same graph closest to it, ``close`` ``(n_spots, exemplars, 3)``.
+        """
+        graph = np.zeros(slide.n_spots, dtype=np.int64)
+        if self.bank.exclude == "own_neighbourhood" and self.bank.rows_of(slide) is not None:
+            graph = tiles_of(slide.xy_um, _CUTS)
+        rows = self.exemplars(slide, graph)
         close = np.full((*rows.shape, _CLOSE), -1, dtype=np.int64)
-        known = rows >= 0
-        if known.any():
-            distinct, place = np.unique(rows[known], return_inverse=True)
-            close[known] = self._closest(slide, distinct)[place]
-        return {"exemplars": rows, "close": close}
+        for number in range(int(graph.max()) + 1):
+            inside = (rows >= 0) & (graph == number)[:, None]
+            if inside.any():
+                distinct, place = np.unique(rows[inside], return_inverse=True)
+                close[inside] = self._closest(slide, distinct)[place]
+        return {"graph": graph, "exemplars": rows, "close": close}
 
     def build(self, n_genes: int) -> nn.Module:
         """Return the network."""
@@ -92,13 +104,16 @@ class Eggn(OnExemplars):
     def forward(self, batch: NodeBatch) -> Tensor:
         """Return the output for the queries."""
         rows, close = batch.attached["exemplars"], batch.attached["close"]
-        known = rows >= 0
-        # Where there is no exemplar, the first train spot is an example without any link.
-        distinct, place = torch.unique(rows.clamp(min=0), return_inverse=True)
+        graph, known = batch.attached["graph"], rows >= 0
+        # A train spot is an example of each graph by itself. Where there is no exemplar, the first
+        # is one without any link.
+        first = graph[:, None] * len(self.bank.keys)
+        distinct, place = torch.unique(rows.clamp(min=0) + first, return_inverse=True)
         closest = torch.full((len(distinct), _CLOSE), -1, device=rows.device)
-        closest[place[known]] = close[known]
+        closest[place[known]] = torch.where(close < 0, -1, close + first[:, :, None])[known]
         local = torch.searchsorted(distinct, closest).clamp(max=len(distinct) - 1)
         near = batch.lattice()
+        near = torch.where(graph[near.clamp(min=0)] == graph[:, None], near, -1)
         if self.settings["faithful"]:
             order = (near < 0).int().argsort(dim=1, stable=True)  # those that there are, first
             near = near.take_along_dim(order, dim=1)[:, :_PUBLISHED_NEIGHBOURS]
@@ -107,7 +122,8 @@ class Eggn(OnExemplars):
             exemplars=torch.where(known, place, -1),
             close=torch.where(distinct[local] == closest, local, -1),
         )
-        features, expression = (values[distinct] for values in self.shown(rows.device))
+        shown = self.shown(rows.device)
+        features, expression = (values[distinct % len(values)] for values in shown)
         output: Tensor = self.module(self.standardised(batch), features, expression, links)
         return output[batch.query]
 
@@ -115,7 +131,7 @@ class Eggn(OnExemplars):
         """Return the examples closest to each, itself left out, as bank rows; −1 for none."""
         points = torch.cat([values[distinct] for values in self.shown(torch.device("cpu"))], dim=1)
         empty = np.zeros((len(distinct), 0), dtype=np.float32)
-        among = Bank(points.numpy(), empty, empty > 0, (), (), "none")
+        among = Bank(points.numpy(), empty, empty > 0, (), (), _NOWHERE, "none")
         found, _ = among.nearest(slide, points.numpy(), min(_CLOSE + 1, len(distinct)))
         own = found == np.arange(len(distinct))[:, None]
         # Itself last, to be cut off; among more doubles than are wanted it was not found at all.

@@ -87,13 +87,8 @@ class FeatureKnn(OnFeatures):
 
     def attach(self, slide: BlindSlide) -> Attached:
         """Attach the rows of the nearest train spots, nearest first; −1 where there are fewer."""
-        most = self._numbers()[-1]
-        found = min(most, self._left(slide))
-        rows = np.full((slide.n_spots, most), -1, dtype=np.int64)
-        if found:
-            keys = self._standard(self.features_of(slide))
-            rows[:, :found] = self.bank.nearest(slide, keys, found)[0]
-        return {"nearest": rows}
+        keys = self._standard(self.features_of(slide))
+        return {"nearest": self.bank.nearest(slide, keys, self._numbers()[-1], fewer=True)[0]}
 
     def predict(self, batch: NodeBatch) -> Tensor:
         """Return the means over the nearest train spots' entries that count."""
@@ -127,14 +122,3 @@ class FeatureKnn(OnFeatures):
         size = len(self.bank.keys)
         asked = sorted(set(self.settings["neighbours"]))
         return [number for number in asked if number <= size] or [size]
-
-    def _left(self, slide: BlindSlide) -> int:
-        """Return how many train spots every spot of ``slide`` can be given at least."""
-        bank, size = self.bank, len(self.bank.keys)
-        if bank.exclude == "none" or slide.slide not in bank.slides:
-            return size
-        if bank.exclude == "own_slide":
-            return size - bank.sizes[bank.slides.index(slide.slide)]
-        # On the lattices there are, ring h has h times as many sites as a spot has neighbours.
-        sites = 1 + slide.neighbours.shape[1] * bank.hops * (bank.hops + 1) // 2
-        return max(size - int(sites), 0)

@@ -31,7 +31,7 @@ _VARIANTS = ("visium", "st")
 
 def _own(entry: int, widths: tuple[int, ...]) -> dict[str, Any]:
     shape = {"variant": "visium", "hops": 1, "entry": entry, "widths": widths}
-    return {**shape, "out_of_fold": False, "first": {}, "faithful": False}
+    return {**shape, "out_of_fold": True, "first": {}, "faithful": False}
 
 
 class Sepal(Staged):
@@ -46,11 +46,14 @@ class Sepal(Staged):
       convolutions of ``widths``, readout, a linear layer) or ``st`` (both summed, one convolution
       to the genes, readout): the best of the publication's search for either technology;
     * ``hops``: radius of a neighbourhood;
-    * ``out_of_fold``: see `Staged`;
+    * ``out_of_fold``: see `Staged`, not if ``faithful``;
     * ``first``: settings of the first stage that are not those of its size;
     * ``faithful``: the last activation is ELU, which bounds the correction below by −1, and the
       readout is the one node that scores best, which need not be the centre. Ours has no last
       activation and reads the centre.
+
+    Neighbours are those on the lattice. Published graphs hold the nearest spots, also where at a
+    border these lie far off; that is not reproduced.
 
     Raises:
         ConfigurationError: For an unknown variant, or no hops.
@@ -87,6 +90,11 @@ class Sepal(Staged):
     def sampling(self) -> Sampling:
         """Neighbourhoods; pixels are the first stage's."""
         return Sampling(kind="ego", hops=self.settings["hops"])
+
+    @property
+    def out_of_fold(self) -> bool:
+        """Whether train spots are shown by first stages fitted without them."""
+        return super().out_of_fold and not self.settings["faithful"]
 
     def first_settings(self) -> dict[str, Any]:
         """Return what the setting ``first`` says."""
