@@ -23,11 +23,14 @@ def test_every_method_reaches_the_report(tmp_path):
     assert set(completers.available()) <= set(completion["completer"])
     scored = set(prediction["predictor"])
     assert set(predictors.available()) <= scored
-    assert {"small_cnn_shuffled", "small_cnn_smoothed"} <= scored
+    assert {"small_cnn_shuffled", "small_cnn_smoothed", "feature_knn-few"} <= scored
     kinds = prediction.groupby("predictor")["kind"].first()
     assert kinds["small_cnn_shuffled"] == "control"
     assert kinds["small_cnn_smoothed"] == "method"
     assert {"floor", "truth_neighbours", "truth_low_rank"} <= set(kinds[kinds == "ceiling"].index)
+    compared = pd.read_parquet(reporting / "comparisons.parquet").query("comparison == 'settings'")
+    assert set(compared["predictor"]) == {"feature_knn-few"}
+    assert set(compared["against"]) == {"feature_knn"}
     page = (reporting / "report.html").read_text(encoding="utf-8")
     assert [
         name for name in [*completers.available(), *predictors.available()] if name not in page

@@ -81,6 +81,25 @@ def test_unknown_names_suggest_the_nearest():
     assert "study.targets: unknown name 'rwa' (did you mean 'raw'?)" in message
 
 
+def test_a_predictor_with_other_settings_is_known_by_them():
+    given = {
+        "encoders": {"random": {"network": "random_conv"}},
+        "features": {"feature_knn": "random"},
+        "settings": {"feature_knn-few": {}, "feature_kn-few": {}},
+    }
+    study = {"predictors": ["feature_knn", "feature_knn-few"]}
+    with pytest.raises(ConfigurationError) as error:
+        parse(study=study, benchmark=given)
+    assert "benchmark.settings.feature_kn-few: unknown method" in str(error.value)
+    del given["settings"]["feature_kn-few"]
+    names = parse(study=study, benchmark=given).parameters()["predictors"]
+    told = names["feature_knn-few"]["settings"]
+    assert told["features"] == {"feature_knn": "random"}
+    assert list(told["settings"]) == ["feature_knn-few"]
+    message = problems(study={"predictors": ["feature_knn-fev"]}, benchmark=given)
+    assert "unknown name 'feature_knn-fev' (did you mean 'feature_knn-few'?)" in message
+
+
 def test_problems_of_study_cohort_and_parameters_come_together():
     message = problems(
         study={"cohorts": ["MINE", "MIEN"]},

@@ -22,7 +22,7 @@ from spared_benchmark.completion import completers
 from spared_benchmark.errors import nearest
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.contamination import contaminated
-from spared_benchmark.prediction.names import SHUFFLED, WEIGHTED, method_of
+from spared_benchmark.prediction.names import SHUFFLED, WEIGHTED, method_of, with_other_settings
 from spared_benchmark.problems import Problems
 from spared_benchmark.settings_model import Settings
 from spared_benchmark.study import (
@@ -114,7 +114,8 @@ class Configuration:
             problems.extend(shared_slides(study, cohorts))
         if study is not None:
             variants = getattr(sections["completion"], "variants", {})
-            problems.extend(_unknown_names(study, list(variants)))
+            settings = getattr(sections["benchmark"], "settings", {})
+            problems.extend(_unknown_names(study, list(variants), list(settings)))
         if study is not None and all(sections.values()):
             problems.extend(_unknown_methods(study, sections["completion"], sections["benchmark"]))
             completion = CompletionSettings.model_validate(sections["completion"])
@@ -227,9 +228,7 @@ class Configuration:
                         for key, given in _only(settings.settings, keys).items()
                     },
                     "smoothed": tuple(name for name in names if name in settings.smoothed),
-                    "contaminated": tuple(
-                        base for base in dict.fromkeys(bases) if contaminated(base, settings)
-                    ),
+                    "contaminated": tuple(name for name in keys if contaminated(name, settings)),
                     "encoders": {},
                 }
             ),
@@ -244,8 +243,14 @@ _MODELS: tuple[type[Settings], ...] = (
 )
 
 
-def _unknown_names(study: Study, variants: list[str]) -> list[str]:
+def _unknown_names(study: Study, variants: list[str], settings: list[str]) -> list[str]:
     known_predictors = predictors.available()
+    # A method with other settings, by a name of its own under benchmark.settings.
+    known_predictors += [
+        name
+        for name in settings
+        if with_other_settings(name) and method_of(name) in known_predictors
+    ]
     shuffled = [f"{name}{SHUFFLED}" for name in known_predictors]
     chosen = [
         ("completers", study.completers, [*completers.available(), *variants]),

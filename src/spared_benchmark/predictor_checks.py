@@ -31,7 +31,7 @@ def impossible_predictors(configuration: Configuration) -> list[str]:
             problems.append(f"{where}: no size {size!r}; it has {', '.join(card.sizes)}")
             continue
         known = card.settings(size)
-        given = benchmark.settings.get(name) or benchmark.settings.get(method, {})
+        given = benchmark.settings_of(name, method)
         problems += [
             f"benchmark.settings.{name}.{key}: unknown setting{nearest(key, known)}; it has "
             f"{', '.join(known) or 'none'}"

@@ -331,6 +331,7 @@ class BenchmarkSettings(BudgetedSettings):
         features: Encoder of each predictor that works on frozen features; a list for one that works
             on those of several, which then reach it as its setting ``features``.
         settings: Of each predictor, in place of those of its size: ``stnet: {faithful: true}``.
+            Under ``<predictor>-<name>`` it is had with these besides, next to the plain one.
         smoothed: Predictors that are also scored as the mean over each spot and its neighbours.
         contaminated: Predictors, or encoders, whose weights have seen public spatial
             transcriptomics, maybe these slides: scored, marked and not ranked.
@@ -353,6 +354,10 @@ class BenchmarkSettings(BudgetedSettings):
     selection: Literal["val", "nested"] = "val"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     budgets: dict[str, Budget] = Field(default_factory=lambda: {"default": Budget()})
+
+    def settings_of(self, name: str, method: str) -> dict[str, Any]:
+        """Return the settings of ``method``, with those of ``name`` besides."""
+        return {**self.settings.get(method, {}), **self.settings.get(name, {})}
 
     def encoders_of(self, *names: str) -> tuple[str, ...]:
         """Return the encoders of the first of ``names`` that has any."""

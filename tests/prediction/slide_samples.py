@@ -77,8 +77,12 @@ def gradients(predictor, batch):
 def assert_checkpoints_change_nothing(name, **settings):
     """Activations computed again give the loss, gradients and running averages of kept ones."""
     data = cohort()
-    results = []
+    results, passes = [], []
     for checkpoint in (False, True):
-        predictor = prepared(name, data, checkpoint=checkpoint, **settings)
+        predictor, counter = prepared(name, data, checkpoint=checkpoint, **settings), []
+        for layer in predictor.module.modules():
+            layer.register_forward_hook(lambda *_, counter=counter: counter.append(1))
         results.append(gradients(predictor, batch_of(predictor, data.of("train")[0])))
+        passes.append(len(counter))
     torch.testing.assert_close(*results)
+    assert passes[1] > 1.3 * passes[0]

@@ -27,27 +27,6 @@ def test_neighbour_mean_with_the_node_itself():
     assert first_column(mean) == pytest.approx([1.5, 7 / 3, 3, 8])
 
 
-def test_symmetric_mean():
-    # Degrees with the node itself: 2, 3, 2, 1.
-    root = 6**0.5
-    expected = [1 / 2 + 2 / root, 1 / root + 2 / 3 + 4 / root, 2 / root + 4 / 2, 8]
-    assert first_column(_graph.symmetric_mean(VALUES, PATH)) == pytest.approx(expected)
-
-
-def test_best_node_is_one_of_those_that_are_there():
-    scores = torch.tensor([[0.5, -1.0, 0.25, 3.0]])
-    known = torch.tensor([[True, True, True, False]])
-    (pooled,) = _graph.best_node(VALUES[None], scores, known)
-    torch.testing.assert_close(pooled, VALUES[0] * torch.tensor(0.5).tanh())
-
-
-def test_channel_attention():
-    # Two exemplars; e^s is 1 and 3 in the first channel, 1 and 1 in the second.
-    scores = torch.tensor([[[1.0, 1.0], [3.0, 1.0]]]).log()
-    values = torch.tensor([[[4.0, 4.0], [8.0, 8.0]]])
-    torch.testing.assert_close(_graph.channel_attention(scores, values), torch.tensor([[7.0, 6.0]]))
-
-
 def test_hypergraph_mean():
     # Hyperedge 0 = {1, 2} (mean 3), hyperedge 1 = {0} (mean 1), hyperedge 2 = {1} (mean 2).
     members = torch.tensor([[1, -1], [0, 2], [0, -1], [-1, -1]])

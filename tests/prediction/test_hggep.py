@@ -19,6 +19,7 @@ from slide_samples import (
 from spared_benchmark.prediction.methods import _slide_predictor, hggep
 from spared_benchmark.prediction.methods._graph import hypergraph_mean, nearest_in_array
 from spared_benchmark.prediction.methods._levels import CrossDifference
+from spared_benchmark.training.seeds import isolated
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +172,15 @@ def test_narrow_products_give_nearly_the_same_loss(data):
     with torch.autocast("cpu", torch.bfloat16):
         narrow = predictor.loss(batch)["loss"]
     torch.testing.assert_close(narrow, predictor.loss(batch)["loss"], rtol=0.02, atol=0.02)
+
+
+def test_values_are_dropped_in_training(data):
+    predictor = prepared("hggep", data)
+    batch = batch_of(predictor, data.of("train")[0])
+    drawn = []
+    predictor.module.train()
+    with torch.no_grad():
+        for seed in (1, 2):
+            with isolated(seed, "dropped"):
+                drawn.append(predictor.predict(batch))
+    assert not torch.equal(*drawn)

@@ -20,6 +20,7 @@ from torch.distributions import NegativeBinomial
 from spared_benchmark.errors import ContractError
 from spared_benchmark.prediction.methods import _slide_predictor
 from spared_benchmark.prediction.methods._zinb import ZinbHead, size_factors, zinb_loss
+from spared_benchmark.training.seeds import isolated
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,8 @@ def test_size_factors_are_totals_over_the_median_total():
 
 
 def loss_of(predictor, data):
-    return predictor.loss(batch_of(predictor, data.of("train")[0]))
+    with isolated(0, "altered copies"):
+        return predictor.loss(batch_of(predictor, data.of("train")[0]))
 
 
 def test_identical_copies_are_no_distance_away(data, monkeypatch):
@@ -192,9 +194,16 @@ def test_patches_are_turned_together():
 
 def test_altered_patches_are_mirrored_and_grey_as_often_as_published(monkeypatch):
     torch.manual_seed(0)
-    monkeypatch.setattr(_slide_predictor, "turned", lambda pixels, degrees: pixels)
+    angles = []
+
+    def turned(pixels, degrees):
+        angles.append(degrees)
+        return pixels
+
+    monkeypatch.setattr(_slide_predictor, "turned", turned)
     pixels = torch.randint(0, 256, (1, 3, 4, 4), dtype=torch.uint8)
     copies = [_slide_predictor.altered(pixels) for _ in range(2000)]
+    assert np.quantile(angles, (0, 0.5, 1)).round(-1).tolist() == [-90, 0, 90]
     grey = [bool((copy == copy[:, :1]).all()) for copy in copies]
     same = [torch.equal(copy, pixels) for copy in copies]
     assert np.mean(grey) == pytest.approx(0.1, abs=0.03)

@@ -71,6 +71,20 @@ def test_a_better_target_is_told_from_one_that_is_alike(cohort):
     assert one(table, target="raw", against="measured")["low"] > 0
 
 
+def test_other_settings_are_compared_with_the_plain_one(cohort):
+    adata = predicted(cohort, "measured", {"small_cnn": (1.0, 1.0)})
+    other = predicted(cohort, "measured", {"small_cnn": (1.5, 1.5)})
+    for suffix in ("", "_smoothed"):
+        for seed in (1, 2, 3):
+            adata.layers[f"small_cnn-noisy{suffix}.{seed}"] = other.layers[f"small_cnn.{seed}"]
+        adata.uns["kinds"][f"small_cnn-noisy{suffix}"] = "method"
+    table = compared(cohort, adata)
+    row = one(table, comparison="settings")
+    assert (row["predictor"], row["against"]) == ("small_cnn-noisy", "small_cnn")
+    assert row["low"] > 0
+    assert row["value"] == pytest.approx(1.5**2 - 1, abs=0.3)
+
+
 def test_the_difference_is_that_of_the_scores_with_seeds_averaged(cohort):
     given = [predicted(cohort, t, {"small_cnn": (1.0, n)}, seeds=(1, 2, 3)) for t, n in _NOISES]
     scores, _ = score_predictions(cohort, given, "TOY", "inductive")

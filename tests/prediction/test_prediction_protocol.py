@@ -11,6 +11,7 @@ from prediction_samples import cohort, expression
 
 from spared_benchmark.errors import ContractError
 from spared_benchmark.prediction import predictors, protocol
+from spared_benchmark.prediction.comparisons import compare_predictions
 from spared_benchmark.prediction.protocol import run_predictors
 from spared_benchmark.prediction.scores import COLUMNS, GENE_COLUMNS, score_predictions
 from spared_benchmark.reporting import schemas
@@ -109,6 +110,25 @@ def test_test_labels_reach_nothing(name, tmp_path):
     first = run([name], tmp_path / "a", slides).predictions.layers[f"{name}.42"]
     second = run([name], tmp_path / "b", poisoned).predictions.layers[f"{name}.42"]
     np.testing.assert_array_equal(first, second)
+
+
+def test_a_predictor_is_had_with_other_settings_beside_the_plain_one(tmp_path):
+    given = {"feature_knn": {"neighbours": [4]}, "feature_knn-all": {"neighbours": [40]}}
+    names = ["feature_knn", "feature_knn-all"]
+    result = run(names, tmp_path, settings=given, smoothed=("feature_knn-all",))
+    plain, other = (result.predictions.layers[f"{name}.42"] for name in names)
+    assert not np.array_equal(plain, other)
+    # Forty of forty spots: the mean, whatever is asked.
+    np.testing.assert_allclose(other, other[:1].repeat(40, axis=0), atol=1e-5)
+    cards = result.card["predictors"]
+    label = predictors.card("feature_knn").label
+    assert [cards[name]["label"] for name in names] == [label, f"{label} (all)"]
+    assert [cards[name]["settings"]["neighbours"] for name in names] == [[4], [40]]
+    assert "feature_knn-all_smoothed.42" in result.predictions.layers
+    adata, _ = expression()
+    table = compare_predictions(adata, [result.predictions], "TOY", "inductive")
+    pairs = table.query("comparison == 'settings'")[["predictor", "against"]].drop_duplicates()
+    assert pairs.values.tolist() == [["feature_knn-all", "feature_knn"]]
 
 
 def test_another_target_is_another_training(tmp_path):

@@ -97,6 +97,29 @@ def test_without_completed_targets_measured_is_judged(
     assert effects.tally(own, compared) == ""
 
 
+def test_other_settings_stand_beside_the_plain_predictor(
+    summary: pd.DataFrame, compared: pd.DataFrame
+) -> None:
+    assert effects.settings_grid(summary, compared, "VLO").groups == ()
+    assert predicting.settings_blocks(summary, compared, "combat") == []
+    own = summary[(summary["predictor"] == "vit_b") & (summary["target"] == "measured")]
+    wide = own.assign(predictor="vit_b-wide", mse=own["mse"] + 0.5)
+    rows = compared[(compared["comparison"] == "target") & (compared["predictor"] == "vit_b")]
+    pair = rows.iloc[:1].assign(
+        comparison="settings", predictor="vit_b-wide", target="measured", against="vit_b"
+    )
+    pair = pair.assign(value=0.5, low=0.4, high=0.6)
+    both = pd.concat([summary, wide])
+    (group,) = effects.settings_grid(both, pd.concat([compared, pair]), "VLO").groups
+    (row,) = group.rows
+    mse = float(own["mse"].iloc[0])
+    assert [row[place].sort for place in (2, 3)] == [mse + 0.5, mse]
+    assert row[0].text == "vit_b-wide"
+    assert row[4].text.startswith(f"worse{NBSP}+0.500")
+    (block,) = predicting.settings_blocks(both, pd.concat([compared, pair]), "combat")
+    assert "other settings" in block.title
+
+
 def test_the_tally_counts_methods_alone(summary: pd.DataFrame, compared: pd.DataFrame) -> None:
     assert effects.tally(summary, compared) == (
         "Predictor by predictor and completed target, by 95 % intervals: against raw 10 better; "

@@ -11,7 +11,7 @@ from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.assemble import Assembled
 from spared_benchmark.prediction.contamination import contaminated
 from spared_benchmark.prediction.fit import Fitted
-from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, method_of
+from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, method_of, with_other_settings
 from spared_benchmark.prediction.predictor import Predictor
 from spared_benchmark.prediction.staged import Staged
 from spared_benchmark.registry import Kind
@@ -35,6 +35,12 @@ def kind_of(name: str, settings: BenchmarkSettings) -> Kind:
     return predictors.card(method_of(name)).kind
 
 
+def label_of(name: str) -> str:
+    """Return a predictor's name for readers, with what it is called with other settings."""
+    label = predictors.card(method_of(name)).label
+    return f"{label} ({name.partition('-')[2]})" if with_other_settings(name) else label
+
+
 def card_of(
     name: str, fits: Mapping[int, Fitted], slides: Assembled, settings: BenchmarkSettings
 ) -> dict[str, Any]:
@@ -55,7 +61,7 @@ def card_of(
     trainable, total = _parameters(predictor)
     return {
         "predictor": name,
-        "label": predictor.card.label,
+        "label": label_of(name),
         "kind": kind_of(name, settings),
         "status": "fitted",
         "version": predictor.card.version,
@@ -88,7 +94,7 @@ def failed_card(
     """Return the card of a predictor that failed, with its reason."""
     return {
         "predictor": name,
-        "label": predictors.card(method_of(name)).label,
+        "label": label_of(name),
         "kind": kind_of(name, settings),
         "status": "failed",
         "reason": reason_of(error),

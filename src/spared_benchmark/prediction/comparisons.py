@@ -21,7 +21,7 @@ from spared_benchmark.evaluation.bootstrap import Part, Units, half_width, inter
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.chance import BLOCKS, Chance, chance_correlation
 from spared_benchmark.prediction.common_spots import Spots, common_spots
-from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, WEIGHTED, method_of
+from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, WEIGHTED, method_of, plain_of
 from spared_benchmark.prediction.spaces import SPACES, Space, converted
 from spared_benchmark.prediction.trainings import Trainings, drawn_name, seed_parts
 from spared_benchmark.study import Protocol
@@ -35,7 +35,7 @@ TRAIN_MEAN = "train_mean"
 _REFERENCES = ("raw", "measured")
 
 _Model = tuple[str, str]  # target and predictor
-_Comparison = Literal["target", "best_control", "train_mean", "shuffled"]
+_Comparison = Literal["target", "settings", "best_control", "train_mean", "shuffled"]
 _Pair = tuple[_Comparison, _Model, _Model]
 
 
@@ -72,6 +72,7 @@ def compare_predictions(
 
     * ``target``: a predictor trained on ``target`` minus the same trained on ``against``, which is
       ``raw``, ``measured`` or, of a weighted target, the same values without weights;
+    * ``settings``: a predictor with other settings, ``<predictor>-<name>``, minus the plain one;
     * ``best_control``: a method minus the control of its target that is best on val; without val
       spots among the predictions there is none;
     * ``train_mean``: a method minus the mean of train spots;
@@ -185,6 +186,9 @@ def _pairs(errors: _Errors, on_val: dict[_Model, float]) -> Iterator[_Pair]:
         for reference in (*_REFERENCES, target.removesuffix(WEIGHTED)):
             if target != reference and (reference, predictor) in errors.by_spot:
                 yield "target", model, (reference, predictor)
+        plain = (target, plain_of(predictor))
+        if plain != model and plain in errors.by_spot:
+            yield "settings", model, plain
         if errors.kinds[model] != "method":
             continue
         controls = {

@@ -24,7 +24,7 @@ def contaminated(name: str, settings: BenchmarkSettings) -> bool:
     encoders = settings.encoders_of(name, method_of(name))
     if {name, method_of(name), *encoders} & set(settings.contaminated):
         return True
-    own = settings.settings.get(method_of(name), {})
+    own = settings.settings_of(name, method_of(name))
     told = [str(own.get(key, "")) for key in ("network", "weights")]
     for encoder in encoders:
         known = settings.encoders.get(encoder)  # features may also come with the slides

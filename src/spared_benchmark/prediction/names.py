@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 # Fitted to the labels of exchanged spots: a control.
@@ -10,11 +11,25 @@ SHUFFLED = "_shuffled"
 SMOOTHED = "_smoothed"
 # Of a target: entries that were completed weigh less, by how sure the completer is of them.
 WEIGHTED = "_weighted"
+# Between a method and what it is called with other settings: ``hist2st-quarters``.
+_OTHER = "-"
+_OTHERWISE = re.compile(r"[a-z][a-z0-9_]*-[a-z0-9_]*[a-z0-9]")
 
 
 def method_of(name: str) -> str:
     """Return the registered predictor that ``name``, perhaps with a suffix, is about."""
-    return name.removesuffix(SMOOTHED).removesuffix(SHUFFLED)
+    return name.removesuffix(SMOOTHED).removesuffix(SHUFFLED).partition(_OTHER)[0]
+
+
+def plain_of(name: str) -> str:
+    """Return ``name`` without what the method is called with other settings, if anything."""
+    smoothing = SMOOTHED if name.endswith(SMOOTHED) else ""
+    return name.removesuffix(smoothing).partition(_OTHER)[0] + smoothing
+
+
+def with_other_settings(name: str) -> bool:
+    """Say whether ``name`` is a method's with other settings, ``<method>-<what it is called>``."""
+    return bool(_OTHERWISE.fullmatch(name)) and not name.endswith((SHUFFLED, SMOOTHED))
 
 
 def completer_of(target: str, completers: Iterable[str]) -> str | None:

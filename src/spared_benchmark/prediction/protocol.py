@@ -166,7 +166,7 @@ def _task(
     first_rates = budget.learning_rates if first is None else (first,)
     if name in rates:
         budget = budget.model_copy(update={"learning_rates": (rates[name],)})
-    extra = dict(settings.settings.get(name) or settings.settings.get(method, {}))
+    extra = settings.settings_of(name, method)
     extra.pop("weights_digest", None)  # it names the file's content for the graph
     encoders = settings.encoders_of(name, method)
     if len(encoders) == 1:

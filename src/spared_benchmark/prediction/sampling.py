@@ -81,7 +81,10 @@ def _section(resident: Resident, core: Tensor) -> NodeBatch:
     nodes = core
     for _ in range(resident.sampling.halo):
         around = resident.neighbours[nodes].long()
-        nodes = torch.unique(torch.cat([nodes, around[around >= 0]]))
+        wider = torch.unique(torch.cat([nodes, around[around >= 0]]))
+        if len(wider) == len(nodes):
+            break
+        nodes = wider
     query = torch.isin(nodes, core)
     return _batch(resident, nodes, torch.zeros_like(nodes), query, together=True)
 

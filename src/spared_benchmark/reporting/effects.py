@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from spared_benchmark.prediction.names import plain_of
 from spared_benchmark.reporting.differences import (
     BLOCKS,
     below,
@@ -64,6 +65,40 @@ def effect_grid(summary: pd.DataFrame, comparisons: pd.DataFrame, caption: str) 
         return Cell(name, name), Cell(target, target), _error(row["mse"]), *beside
 
     return Grid(caption, columns, grouped(_judged(summary), cells, CONTROLS))
+
+
+def settings_grid(summary: pd.DataFrame, comparisons: pd.DataFrame, caption: str) -> Grid:
+    """Return each predictor with other settings beside the plain one, trained on one target.
+
+    Args:
+        summary: `tables.prediction_summary` of one cohort and space.
+        comparisons: Paired differences of the same.
+        caption: Stands above the table.
+    """
+    columns = (
+        Column("Predictor", numeric=False),
+        Column("trained on", "The target", numeric=False),
+        Column("MSE", "With its other settings"),
+        Column("MSE of the plain one", "The same predictor with its own settings"),
+        Column("minus the plain one", _DIFFERENCE, numeric=False, wraps=True),
+    )
+    errors = {
+        (str(row["predictor"]), str(row["target"])): float(row["mse"])
+        for _, row in summary.iterrows()
+    }
+
+    def cells(row: pd.Series) -> tuple[Cell, ...]:
+        name, target = str(row["predictor"]), str(row["target"])
+        pair = of_pair(comparisons, "settings", name, target)
+        return (
+            *(Cell(name, name), Cell(target, target), _error(row["mse"])),
+            _error(errors.get((plain_of(name), target))),
+            difference_cell(pair, "Not both were trained"),
+        )
+
+    others = [name for name in summary["predictor"].astype(str) if plain_of(name) != name]
+    rows = summary[summary["predictor"].isin(others) & (summary["target"] != TRUTH)]
+    return Grid(caption, columns, grouped(rows, cells, CONTROLS))
 
 
 def tally(summary: pd.DataFrame, comparisons: pd.DataFrame) -> str:

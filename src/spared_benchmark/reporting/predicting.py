@@ -18,6 +18,11 @@ _EFFECT = (
     "target; scored on the same measured entries."
 )
 
+_SETTINGS = (
+    "Each predictor against itself: the same images, targets and seeds, other settings; scored on "
+    "the same measured entries."
+)
+
 
 def section(
     study_space: str, summary: pd.DataFrame, results: Mapping[str, pd.DataFrame]
@@ -38,7 +43,10 @@ def section(
         "prediction_space": study_space,
         "prediction_notes": notes(scored, results[INGESTION.name], compared, study_space),
         "target_grid": best_by_target(shown, study_space),
-        "effect_blocks": effect_blocks(shown, compared, study_space),
+        "effect_blocks": [
+            *effect_blocks(shown, compared, study_space),
+            *settings_blocks(shown, compared, study_space),
+        ],
         "prediction_blocks": prediction_blocks(summary, compared, study_space),
         "training_blocks": training_blocks(trained),
     }
@@ -71,6 +79,26 @@ def effect_blocks(summary: pd.DataFrame, comparisons: pd.DataFrame, space: str) 
         return []
     title = f"Does completion help prediction? Predictor by predictor, {of_space(space)}"
     return [Block(title, f"{_EFFECT} {differences.RULE}", tuple(grids), folded=False)]
+
+
+def settings_blocks(summary: pd.DataFrame, comparisons: pd.DataFrame, space: str) -> list[Block]:
+    """Return the table of predictors with other settings, none where there are none.
+
+    Args:
+        summary: `tables.prediction_summary` of one space.
+        comparisons: Paired differences of all cohorts and spaces.
+        space: That space.
+    """
+    compared = with_values(comparisons, space=space)
+    grids = [
+        effects.settings_grid(
+            own, with_values(compared, cohort=code), f"{code}: {split_words(own)}"
+        )
+        for code, own in _by_cohort(summary)
+    ]
+    kept = tuple(grid for grid in grids if grid.groups)
+    title = f"Predictors with other settings, {of_space(space)}"
+    return [Block(title, f"{_SETTINGS} {differences.RULE}", kept, folded=False)] if kept else []
 
 
 def prediction_blocks(summary: pd.DataFrame, comparisons: pd.DataFrame, first: str) -> list[Block]:

@@ -39,7 +39,9 @@ class OnExemplars(OnFeatures, NetworkPredictor):
 
     Features are standardised over train, exemplars bring deviations from the train mean (0 for
     entries that do not count), and the output starts at that mean. With ``faithful`` features and
-    expression are taken as they are and the output starts at random.
+    expression are taken as they are and the output starts at random. All are trained by Adam, as
+    every network here is; the published AdamW with a decay of 1e-4 and its schedules are not
+    reproduced.
     """
 
     metric: ClassVar[Metric] = "euclidean"

@@ -40,46 +40,6 @@ def neighbour_mean(values: Tensor, neighbours: Tensor) -> Tensor:
     return neighbour_sum(values, neighbours) / present(neighbours).clamp(min=1)
 
 
-def symmetric_mean(values: Tensor, neighbours: Tensor) -> Tensor:
-    """Return ``D^-½ (A + I) D^-½ x``, what a GCN layer (Kipf and Welling 2017) multiplies by W.
-
-    Args:
-        values: ``(n_nodes, d)``.
-        neighbours: Symmetric, without the nodes themselves.
-    """
-    scale = (1 + present(neighbours)).rsqrt()
-    return scale * neighbour_sum(scale * values, with_self(neighbours))
-
-
-def best_node(values: Tensor, scores: Tensor, known: Tensor) -> Tensor:
-    """Return the node of the highest score times its tanh: self-attention pooling that keeps one.
-
-    Args:
-        values: Nodes of graphs that are padded to one size ``(n_graphs, n_nodes, d)``.
-        scores: ``(n_graphs, n_nodes)``.
-        known: Nodes that are no padding, bool; at least one a graph.
-
-    Returns:
-        ``(n_graphs, d)``.
-    """
-    best = scores.masked_fill(~known, -torch.inf).argmax(dim=1, keepdim=True)
-    chosen = values.take_along_dim(best[:, :, None], dim=1).squeeze(1)
-    return chosen * scores.take_along_dim(best, dim=1).tanh()
-
-
-def channel_attention(scores: Tensor, values: Tensor) -> Tensor:
-    """Return the mean over exemplars, weighted by a softmax of its own for each channel.
-
-    Args:
-        scores: ``(n_nodes, k, d)``.
-        values: ``(n_nodes, k, d)``.
-
-    Returns:
-        ``(n_nodes, d)``.
-    """
-    return (scores.softmax(dim=1) * values).sum(dim=1)
-
-
 def hypergraph_mean(values: Tensor, members: Tensor, weight: Tensor | None = None) -> Tensor:
     """Return ``D⁻¹ H B⁻¹ Hᵀ x`` of hyperedges that are numbered as nodes are.
 

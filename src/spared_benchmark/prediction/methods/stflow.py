@@ -39,8 +39,9 @@ class StFlow(OnFeatures, NetworkPredictor):
 
     In training the expression of a region of a slide is mixed with noise, in a proportion drawn
     for each step. In prediction noise is carried to expression in a few Euler steps. A spot looks
-    at the spots nearest to it: at their features, the mixture there, and where they lie, told in a
-    way that turning or mirroring the slide does not change.
+    at itself and the spots nearest to it, with all that lie as far as the last of them: at their
+    features, the mixture there, and where they lie, told in a way that turning or mirroring the
+    slide does not change.
 
     Noise at prediction is a function of a spot's array place and of nothing else, so that a
     prediction is the same each time. Missing entries enter the mixture as the train mean.
