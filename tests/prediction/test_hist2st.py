@@ -211,7 +211,15 @@ def test_altered_patches_are_mirrored_and_grey_as_often_as_published(monkeypatch
 
 
 def test_checkpoints_change_nothing():
-    assert_checkpoints_change_nothing("hist2st", dropout=0.3)
+    assert_checkpoints_change_nothing("hist2st", dropout=0.3, copies=2)
+
+
+def test_with_checkpoints_no_altered_pass_is_kept(data):
+    for checkpoint, passes in ((False, 1 + 3), (True, 1 + 2 * 3)):
+        predictor, seen = prepared("hist2st", data, copies=3, checkpoint=checkpoint), []
+        predictor.module.stem.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        loss_of(predictor, data)["loss"].backward()
+        assert len(seen) == passes
 
 
 def test_narrow_products_give_nearly_the_same_loss(data):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from spared_benchmark.prediction.names import plain_of
 from spared_benchmark.reporting.differences import (
     BLOCKS,
     below,
@@ -90,13 +89,17 @@ def settings_grid(summary: pd.DataFrame, comparisons: pd.DataFrame, caption: str
     def cells(row: pd.Series) -> tuple[Cell, ...]:
         name, target = str(row["predictor"]), str(row["target"])
         pair = of_pair(comparisons, "settings", name, target)
+        plain = str(pair["against"].iloc[0]) if len(pair) else ""
         return (
             *(Cell(name, name), Cell(target, target), _error(row["mse"])),
-            _error(errors.get((plain_of(name), target))),
+            _error(errors.get((plain, target))),
             difference_cell(pair, "Not both were trained"),
         )
 
-    others = [name for name in summary["predictor"].astype(str) if plain_of(name) != name]
+    pairs = (
+        comparisons[comparisons["comparison"] == "settings"] if len(comparisons) else comparisons
+    )
+    others = list(pairs["predictor"]) if len(pairs) else []
     rows = summary[summary["predictor"].isin(others) & (summary["target"] != TRUTH)]
     return Grid(caption, columns, grouped(rows, cells, CONTROLS))
 

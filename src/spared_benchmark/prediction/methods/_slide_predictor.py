@@ -16,7 +16,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from spared_benchmark.errors import ConfigurationError
 from spared_benchmark.prediction.images import normalised
-from spared_benchmark.prediction.methods._slide_transformer import mask_of
+from spared_benchmark.prediction.methods._slide_transformer import computed_again, mask_of
 from spared_benchmark.prediction.methods._zinb import size_factors, zinb_loss
 from spared_benchmark.prediction.predictor import (
     NetworkPredictor,
@@ -84,7 +84,8 @@ class SlidePredictor(NetworkPredictor):
     * ``tiles``, ``halo``, ``region``: what is processed together, see `Sampling`;
     * ``image_size``: side of a patch, pixels;
     * ``positions``: rows, and columns, of the array that the network knows;
-    * ``checkpoint``: activations are computed again for the gradient instead of being kept;
+    * ``checkpoint``: activations are computed again for the gradient instead of being kept, and
+      with altered copies the whole pass of each;
     * ``faithful``: as the published code has it. Of all slide models: pixels from 0 to 255 as they
       are, none turned; an output bias that starts at random; random vectors for rows and columns
       that no train spot lies in.
@@ -221,14 +222,21 @@ class DistilledPredictor(SlidePredictor):
         return zinb_loss(batch.counts[batch.query].float(), factor * mean, dispersion, lost)
 
     def _combined(self, pixels: Tensor, layout: Layout, query: Tensor) -> Tensor:
-        predicted, trust = [], []
-        for _ in range(self.settings["copies"]):
-            copy = self.scaled(altered(pixels))
-            features = self.network.features(copy, layout)[query]
-            predicted.append(self.output(features))
-            trust.append(self.distilled.trust(features))
-        share = torch.stack(trust).softmax(dim=0)
-        return (share * torch.stack(predicted)).sum(dim=0)
+        def seen(copy: Tensor) -> Tensor:
+            features = self.network.features(self.scaled(copy), layout)[query]
+            return torch.cat([self.output(features), self.distilled.trust(features)], dim=1)
+
+        # All copies are passed before the gradient comes: kept, each would take as much as the
+        # slide itself.
+        remember = not self.settings["checkpoint"]
+        copies = torch.stack(
+            [
+                computed_again(seen, altered(pixels), module=self.network, remember=remember)
+                for _ in range(self.settings["copies"])
+            ]
+        )
+        predicted, trust = copies[:, :, :-1], copies[:, :, -1:]
+        return (trust.softmax(dim=0) * predicted).sum(dim=0)
 
 
 def altered(pixels: Tensor) -> Tensor:

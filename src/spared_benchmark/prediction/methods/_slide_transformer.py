@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from typing import Any
@@ -136,15 +136,21 @@ def mask_of(block: Tensor) -> Tensor | None:
 
 
 def again(layer: nn.Module, *inputs: Tensor | None, remember: bool) -> Tensor:
-    """Return ``layer(*inputs)``; without ``remember`` it is computed again for the gradient.
+    """Return ``layer(*inputs)``; without ``remember`` it is computed again for the gradient."""
+    return computed_again(layer, *inputs, module=layer, remember=remember)
 
-    The running averages of batch norms see each batch once either way.
+
+def computed_again(
+    run: Callable[..., Tensor], *inputs: Tensor | None, module: nn.Module, remember: bool
+) -> Tensor:
+    """Return ``run(*inputs)``; without ``remember`` it is computed again for the gradient.
+
+    The running averages of the batch norms in ``module`` see each batch once either way.
     """
     if remember or not torch.is_grad_enabled():
-        output: Tensor = layer(*inputs)
-        return output
+        return run(*inputs)
     recomputed: Tensor = checkpoint(
-        layer, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _still(layer))
+        run, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _still(module))
     )
     return recomputed
 
