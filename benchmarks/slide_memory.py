@@ -41,11 +41,12 @@ RESULT = RESULTS / "slide_memory.csv"
 _TRANSFORMERS = {"hggep": 3}
 
 
-def one(name: str, size: str, spots: int, *, checkpoint: bool) -> dict[str, Any]:
+def one(name: str, size: str, spots: int, precision: str, *, checkpoint: bool) -> dict[str, Any]:
     """Return the row of one measurement, made in this process."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # As a study trains: in float32 on a CPU.
-    products = product_type("auto" if device == "cuda" else "float32", torch.device(device))
+    if precision == "auto" and device == "cpu":
+        precision = "float32"  # as a study trains
+    products = product_type(precision, torch.device(device))
     settings: dict[str, Any] = {"checkpoint": checkpoint}
     if "weights" in predictors.card(name).sizes["paper"]:
         settings["weights"] = "none"
@@ -98,7 +99,7 @@ def kept(rows: pd.DataFrame) -> pd.DataFrame:
     """Write rows into the table of results, in place of older ones of the same case."""
     rows["machine"], rows["date"] = machine(), today()
     rows["versions"] = versions(["spared-benchmark", "torch", "timm"])
-    case = ["size", "model", "spots", "checkpoint", "device"]
+    case = ["size", "model", "spots", "checkpoint", "device", "products"]
     older = [pd.read_csv(RESULT)] if RESULT.is_file() else []
     table = pd.concat([*older, rows.dropna(subset="device")], ignore_index=True)
     table = table.drop_duplicates(case, keep="last").sort_values(case)
@@ -124,21 +125,23 @@ def main() -> int:
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--sizes", nargs="+", default=["small", "paper"])
     parser.add_argument("--spots", nargs="+", type=int, default=[500, 2000, WHOLE])
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        name, size, spots, checkpoint = asked.one
-        print(json.dumps(one(name, size, int(spots), checkpoint=checkpoint == "True")))
+        name, size, spots, precision, checkpoint = asked.one
+        print(json.dumps(one(name, size, int(spots), precision, checkpoint=checkpoint == "True")))
         return 0
     asked_of = itertools.product(asked.sizes, asked.spots, asked.models, (True, False))
     rows: list[dict[str, Any]] = []
     for size, spots, name, checkpoint in asked_of:
         if size == "paper" and not checkpoint:
             continue
-        rows.append(alone([name, size, str(spots), str(checkpoint)]))
+        rows.append(alone([name, size, str(spots), asked.precision, str(checkpoint)]))
         print(rows[-1], flush=True)
         table = kept(pd.DataFrame(rows))
     whole = table[(table["size"] == "paper") & (table["spots"] == WHOLE)]
+    whole = whole[whole["products"] != "bfloat16"] if not torch.cuda.is_available() else whole
     if set(whole["model"]) != set(MODELS):
         print("size paper on 5,000 spots was not measured for every model")
         return 1
