@@ -265,3 +265,16 @@ def golden():
 def test_golden():
     expected = [[2.646422, 3.782653, 4.147058, 6.377201], [2.836998, 3.977976, 5.184038, 5.946743]]
     np.testing.assert_allclose(golden(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["egn", "eggn", "bleep"])
+def test_a_shortage_of_train_spots_is_told(name, slides, caplog):
+    first, second = slides.of("train")
+    predictor = create(name)
+    predictor.prepare([first, second.take(np.arange(2))])
+    with caplog.at_level("WARNING"):
+        predictor.attach(slides.of("val")[0].blind())
+        assert not caplog.messages
+        predictor.attach(first.blind())
+    (message,) = caplog.messages
+    assert "20 of the 20 spots of slide a are left fewer than" in message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -47,6 +48,7 @@ _COMMON: dict[str, Any] = {
     "average": "equal",
     "faithful": False,
 }
+_log = logging.getLogger(__name__)
 _BANK = "bank."
 _OWN = ("train_mean", "neighbours")
 # Spots that the published mclSTExp embeds at once.
@@ -211,6 +213,14 @@ class Bleep(NetworkPredictor):
             spot, row = np.nonzero(bank.excluded(slide, 0, slide.n_spots))
             first = np.searchsorted(spot, np.arange(slide.n_spots))
             beside[spot, np.arange(len(spot)) - first[spot]] = row
+        left = len(bank.keys) - (beside >= 0).sum(axis=1)
+        if known and bank.exclude == "own_slide":
+            left = left - bank.sizes[own[0]]
+        wanted = max(self.settings["neighbours"])
+        short = int((left < wanted).sum())
+        if short:
+            text = "bleep: %d of the %d spots of slide %s are left fewer than %d train spots"
+            _log.warning(text, short, slide.n_spots, slide.slide, wanted)
         return {"own": own, "beside": beside}
 
     def loss(self, batch: NodeBatch) -> dict[str, Tensor]:
