@@ -96,6 +96,18 @@ def test_a_predictor_with_other_settings_is_known_by_them():
     told = names["feature_knn-few"]["settings"]
     assert told["features"] == {"feature_knn": "random"}
     assert list(told["settings"]) == ["feature_knn-few"]
+    misspelt = [
+        {"settings": {"feature_knn-Few": {}}},
+        {"settings": {"feature_knn-few_smoothed": {}, "feature_knn-a-b": {}}},
+        *({key: {"feature_knn-fw": value}} for key, value in (("sizes", "tiny"), ("budgets", {}))),
+        {"smoothed": ["feature_knn-fw"]},
+        {"contaminated": ["feature_knn-fw"]},
+    ]
+    for wrong in misspelt:
+        (key,) = wrong
+        message = problems(study=study, benchmark={**given, **wrong})
+        assert f"benchmark.{key}" in message
+        assert "feature_knn-" in message
     message = problems(study={"predictors": ["feature_knn-fev"]}, benchmark=given)
     assert "unknown name 'feature_knn-fev' (did you mean 'feature_knn-few'?)" in message
 

@@ -22,7 +22,14 @@ from spared_benchmark.completion import completers
 from spared_benchmark.errors import nearest
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.contamination import contaminated
-from spared_benchmark.prediction.names import SHUFFLED, WEIGHTED, method_of, with_other_settings
+from spared_benchmark.prediction.names import (
+    SHUFFLED,
+    WEIGHTED,
+    fitted_of,
+    keys_of,
+    method_of,
+    with_other_settings,
+)
 from spared_benchmark.problems import Problems
 from spared_benchmark.settings_model import Settings
 from spared_benchmark.study import (
@@ -114,8 +121,8 @@ class Configuration:
             problems.extend(shared_slides(study, cohorts))
         if study is not None:
             variants = getattr(sections["completion"], "variants", {})
-            settings = getattr(sections["benchmark"], "settings", {})
-            problems.extend(_unknown_names(study, list(variants), list(settings)))
+            known = _predictors(getattr(sections["benchmark"], "settings", {}))
+            problems.extend(_unknown_names(study, list(variants), known))
         if study is not None and all(sections.values()):
             problems.extend(_unknown_methods(study, sections["completion"], sections["benchmark"]))
             completion = CompletionSettings.model_validate(sections["completion"])
@@ -162,7 +169,7 @@ class Configuration:
         In the study a variant of a completer may take some too.
         """
         chosen = [*self.study.predictors, *self.study.controls] if names is None else names
-        taken = [self.benchmark.encoders_of(name, method_of(name)) for name in chosen]
+        taken = [self.benchmark.encoders_of(*keys_of(name)) for name in chosen]
         if names is None:
             taken += [(one.features,) for one in self.variants.values() if one.features]
         return sorted({encoder for encoders in taken for encoder in encoders})
@@ -210,12 +217,8 @@ class Configuration:
 
     def _predictor(self, names: tuple[str, ...]) -> PredictorTask:
         settings = self.benchmark
-        bases = [method_of(name) for name in names]
-        budget = {
-            name: settings.budgets.get(name) or settings.budget(base)
-            for name, base in zip(names, bases, strict=True)
-        }
-        keys = dict.fromkeys([*names, *bases])
+        budget = {name: settings.budget(*keys_of(name)) for name in names}
+        keys = dict.fromkeys(key for name in names for key in keys_of(name))
         return PredictorTask(
             names=names,
             settings=settings.model_copy(
@@ -228,7 +231,7 @@ class Configuration:
                         for key, given in _only(settings.settings, keys).items()
                     },
                     "smoothed": tuple(name for name in names if name in settings.smoothed),
-                    "contaminated": tuple(name for name in keys if contaminated(name, settings)),
+                    "contaminated": tuple(name for name in names if contaminated(name, settings)),
                     "encoders": {},
                 }
             ),
@@ -243,14 +246,14 @@ _MODELS: tuple[type[Settings], ...] = (
 )
 
 
-def _unknown_names(study: Study, variants: list[str], settings: list[str]) -> list[str]:
-    known_predictors = predictors.available()
-    # A method with other settings, by a name of its own under benchmark.settings.
-    known_predictors += [
-        name
-        for name in settings
-        if with_other_settings(name) and method_of(name) in known_predictors
-    ]
+def _predictors(settings: Iterable[str]) -> list[str]:
+    """Return the predictors that there are, with other settings too, by ``benchmark.settings``."""
+    known = predictors.available()
+    others = [name for name in settings if with_other_settings(name) and method_of(name) in known]
+    return [*known, *others]
+
+
+def _unknown_names(study: Study, variants: list[str], known_predictors: list[str]) -> list[str]:
     shuffled = [f"{name}{SHUFFLED}" for name in known_predictors]
     chosen = [
         ("completers", study.completers, [*completers.available(), *variants]),
@@ -280,7 +283,7 @@ def _targets(study: Study) -> list[str]:
 def _unknown_methods(study: Study, completion: Any, benchmark: Any) -> list[str]:
     problems = []
     known_completers = [*completers.available(), *completion.variants]
-    known_predictors = predictors.available()
+    known_predictors = _predictors(benchmark.settings)
     tables = [
         ("completion.sizes", completion.sizes, known_completers),
         ("completion.budgets", completion.budgets, known_completers),
@@ -294,7 +297,7 @@ def _unknown_methods(study: Study, completion: Any, benchmark: Any) -> list[str]
         problems += [
             f"{where}.{name}: unknown method{nearest(name, known)}"
             for name in table
-            if method_of(name) not in known
+            if fitted_of(name) not in known
         ]
     problems += [
         f"benchmark.features.{name}: no encoder {encoder!r}{nearest(encoder, benchmark.encoders)}"
@@ -307,7 +310,7 @@ def _unknown_methods(study: Study, completion: Any, benchmark: Any) -> list[str]
         f"benchmark.contaminated: {name!r} is no predictor and no encoder"
         f"{nearest(name, known_weights)}"
         for name in benchmark.contaminated
-        if method_of(name) not in known_weights
+        if fitted_of(name) not in known_weights
     ]
     problems += [
         f"benchmark.encoders.{name}.weights: the file {encoder.weights} does not exist"

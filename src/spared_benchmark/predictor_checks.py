@@ -11,7 +11,7 @@ from pathlib import Path
 from spared_benchmark.completion import completers
 from spared_benchmark.configuration import Configuration
 from spared_benchmark.errors import nearest
-from spared_benchmark.prediction.names import completer_of, method_of
+from spared_benchmark.prediction.names import completer_of, keys_of, method_of
 
 _ENCODER_SETTINGS = {"feature": "one encoder", "features": "a list of encoders"}
 
@@ -24,14 +24,15 @@ def impossible_predictors(configuration: Configuration) -> list[str]:
     study, benchmark = configuration.study, configuration.benchmark
     for name in [*study.predictors, *study.controls]:
         method = method_of(name)
-        size = benchmark.sizes.get(name) or benchmark.sizes.get(method, "small")
+        keys = keys_of(name)
+        size = benchmark.size_of(*keys)
         card = predictors.card(method)
         if card.sizes and size not in card.sizes:
             where = f"benchmark.sizes.{name}"
             problems.append(f"{where}: no size {size!r}; it has {', '.join(card.sizes)}")
             continue
         known = card.settings(size)
-        given = benchmark.settings_of(name, method)
+        given = benchmark.settings_of(*keys)
         problems += [
             f"benchmark.settings.{name}.{key}: unknown setting{nearest(key, known)}; it has "
             f"{', '.join(known) or 'none'}"
@@ -39,7 +40,7 @@ def impossible_predictors(configuration: Configuration) -> list[str]:
             if key not in known
         ]
         problems += _weights(name, str(given.get("weights", "none")))
-        problems += _features(name, set(known), benchmark.encoders_of(name, method))
+        problems += _features(name, set(known), benchmark.encoders_of(*keys))
     return problems + _weighted_targets(configuration)
 
 

@@ -199,9 +199,13 @@ class BudgetedSettings(Settings):
     sizes: dict[str, Size] = Field(default_factory=dict)
     budgets: dict[str, Budget] = Field(default_factory=dict)
 
-    def budget(self, name: str) -> Budget:
-        """Return how long the method called ``name`` trains."""
-        return self.budgets.get(name) or self.budgets.get("default") or Budget()
+    def budget(self, *names: str) -> Budget:
+        """Return how long the method trains that is called by the first of ``names`` that is known.
+
+        Else it trains as ``default`` says.
+        """
+        given = (self.budgets[name] for name in (*names, "default") if name in self.budgets)
+        return next(given, Budget())
 
 
 class ProcessingSettings(Settings):
@@ -355,9 +359,17 @@ class BenchmarkSettings(BudgetedSettings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     budgets: dict[str, Budget] = Field(default_factory=lambda: {"default": Budget()})
 
-    def settings_of(self, name: str, method: str) -> dict[str, Any]:
-        """Return the settings of ``method``, with those of ``name`` besides."""
-        return {**self.settings.get(method, {}), **self.settings.get(name, {})}
+    def settings_of(self, *names: str) -> dict[str, Any]:
+        """Return the settings of all ``names``; those of the first count most."""
+        return {
+            key: value
+            for name in reversed(names)
+            for key, value in self.settings.get(name, {}).items()
+        }
+
+    def size_of(self, *names: str) -> Size:
+        """Return the size of the first of ``names`` that has one, else ``small``."""
+        return next((self.sizes[name] for name in names if name in self.sizes), "small")
 
     def encoders_of(self, *names: str) -> tuple[str, ...]:
         """Return the encoders of the first of ``names`` that has any."""

@@ -172,6 +172,7 @@ def test_zeros_as_targets_draw_the_completion_towards_zero(expression, masks, tr
             own = fit(setting, training, pre_completion=filled, loss=loss, dropout=0.0)
             means[filled, loss] = setting.completed(own, hidden)[hidden].mean()
     others = [value for key, value in means.items() if key != ("none", "complete")]
+    # By 0.85 on one processor and by more than 1 on another; the others are within 0.1.
     assert means["none", "complete"] < min(others) - 0.5
 
 

@@ -14,12 +14,19 @@ from spared_benchmark.training.seeds import isolated, torch_generator
 _DROPOUTS = ("torch.nn.functional", "spared_benchmark.prediction.methods.hggep")
 FAULTS = {"faithful": True}
 WAYS = {
+    "small_cnn": ("small_cnn", {}),
+    "shufflenet": ("shufflenet", {}),
+    "stnet": ("stnet", {}),
+    "stnet, faithful": ("stnet", FAULTS),
+    "vit_b": ("vit_b", {}),
+    "vit_b_delta": ("vit_b_delta", {}),
+    "vit_b_bias": ("vit_b_bias", {}),
     "histogene": ("histogene", {}),
     "histogene, faithful": ("histogene", FAULTS),
     "hist2st": ("hist2st", {}),
     "hist2st, faithful": ("hist2st", FAULTS),
     "hist2st, neighbours alone": ("hist2st", {"own_token": False}),
-    "hggep": ("hggep", {}),
+    "hggep": ("hggep", {"copies": 2}),
     "hggep, faithful": ("hggep", FAULTS),
     "bleep": ("bleep", {}),
     "bleep, faithful": ("bleep", FAULTS),

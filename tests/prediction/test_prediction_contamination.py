@@ -36,6 +36,17 @@ def test_named_networks_and_known_ones_are_found_in_every_variant(changed, names
     assert {name for name in every if contaminated(name, settings(**changed))} == names
 
 
+def test_other_settings_may_bring_contaminated_weights_or_clean_ones():
+    given = settings(
+        features={"feature_ridge": "omi", "feature_ridge-clean": "own"},
+        settings={"feature_ridge-clean": {}, "stnet-own": {"weights": "/weights/loki.safetensors"}},
+    )
+    expected = {"feature_ridge": True, "feature_ridge-clean": False, "stnet": False}
+    expected |= {"stnet-own": True}
+    for name, seen in expected.items():
+        assert contaminated(name, given) == contaminated(f"{name}_smoothed", given) == seen
+
+
 def test_what_was_fitted_to_exchanged_labels_stays_a_control():
     assert kind_of("deepspot_shuffled", settings()) == "control"
     assert kind_of("deepspot", settings()) == "contaminated"

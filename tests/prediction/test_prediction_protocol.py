@@ -131,6 +131,15 @@ def test_a_predictor_is_had_with_other_settings_beside_the_plain_one(tmp_path):
     assert pairs.values.tolist() == [["feature_knn-all", "feature_knn"]]
 
 
+def test_exchanged_labels_and_sizes_follow_the_other_settings(tmp_path):
+    given = {"feature_knn": {"neighbours": [4]}, "feature_knn-all": {"neighbours": [40]}}
+    name = "feature_knn-all_shuffled"
+    result = run([name], tmp_path, settings=given, sizes={"feature_knn-all": "small"})
+    assert result.card["settings"]["neighbours"] == [40]
+    assert result.card["size"] == "small"
+    assert result.card["kind"] == "control"
+
+
 def test_another_target_is_another_training(tmp_path):
     raw = run(["small_cnn"], tmp_path, cohort(target="raw"))
     measured = run(["small_cnn"], tmp_path, cohort(target="measured"))

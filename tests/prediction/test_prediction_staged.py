@@ -8,6 +8,7 @@ from every_predictor import create, fitted, predict, selected, task_of
 from prediction_samples import cohort
 
 from spared_benchmark.errors import ContractError, InputError
+from spared_benchmark.prediction import staged
 from spared_benchmark.prediction.cards import rates_found, rates_of
 from spared_benchmark.prediction.fit import fit_predictor
 from spared_benchmark.prediction.staged import folds, put_together
@@ -117,6 +118,16 @@ def test_each_stage_keeps_its_own_rate(slides, tmp_path):
         "first": {"learning_rates": [1e-2]},
     }
     assert rates_of(told) == {"two_stages": 1e-3, "two_stages.first": 1e-2}
+
+
+def test_other_folds_are_another_trial(slides, tmp_path, monkeypatch):
+    train = replace(slides.of("train")[0], slide="e", subject="se")
+    four = replace(slides, slides=(*slides.slides, train))
+    keys = set()
+    for most in (4, 2):
+        monkeypatch.setattr(staged, "_FOLDS", most)
+        keys.add(selected("two_stages", four, tmp_path, out_of_fold=True).best.trial)
+    assert len(keys) == 2
 
 
 def test_another_first_stage_is_another_trial(slides, tmp_path):

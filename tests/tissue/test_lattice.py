@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from spared_benchmark.errors import ConfigurationError, InputError
-from spared_benchmark.tissue.lattice import neighbour_table, offsets, steps_between
+from spared_benchmark.tissue.lattice import neighbour_table, offsets
 
 
 def sheet(lattice, side=9):
@@ -29,16 +29,6 @@ def test_windows_have_the_sizes_of_the_infinite_lattice(lattice, moore, sizes):
         assert steps.shape == (size, 2)
         assert ring.max(initial=0) == hops
         assert not (steps == 0).all(axis=1).any()
-
-
-@pytest.mark.parametrize("lattice", ["hexagonal", "square", "diamond"])
-def test_steps_between_sites_are_those_of_walking(lattice):
-    sites, ring = offsets(lattice, 6)
-    here = np.array([5, 9])
-    np.testing.assert_array_equal(steps_between(here, here + sites, lattice), ring)
-    np.testing.assert_array_equal(steps_between(sites + here, here, lattice), ring)
-    further = offsets(lattice, 7)[0][len(sites) :]
-    assert set(steps_between(here, here + further, lattice)) == {7}
 
 
 def test_hexagonal_neighbours_by_hand():

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from spared_benchmark.errors import ContractError
 from spared_benchmark.prediction.types import BlindSlide, Slide
-from spared_benchmark.tissue.lattice import steps_between
+from spared_benchmark.tissue.lattice import offsets
 
 Exclusion = Literal["own_slide", "own_neighbourhood", "none"]
 Metric = Literal["euclidean", "manhattan", "cosine"]
 # Distances held at once, as entries of a matrix.
 _ENTRIES = 1 << 22
+# Columns of an array lie below, so that a row and a column are one number.
+_FURTHEST = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -171,14 +173,31 @@ class Bank:
         if self.exclude == "own_slide":
             banned[:, own] = True
             return banned
-        known, asking = self.array_rc[own], slide.array_rc[start:stop]
+        near = self.beside(slide)
         if parts is None:
-            banned[:, own] = _beside(asking, known, slide, self.hops)
+            asking, site = np.nonzero(near[start:stop] >= 0)
+            banned[asking, near[start + asking, site]] = True
             return banned
         for part in np.unique(parts[start:stop]):
-            near = _beside(slide.array_rc[parts == part], known, slide, self.hops).any(axis=0)
-            banned[parts[start:stop] == part, own] = near
+            rows = near[parts == part]
+            banned[np.ix_(parts[start:stop] == part, np.unique(rows[rows >= 0]))] = True
         return banned
+
+    def beside(self, slide: BlindSlide) -> NDArray[np.int64]:
+        """Return the bank rows within ``hops`` steps of each spot ``(n_spots, n_sites)``.
+
+        Those of the slide that the spots lie on, each spot's own among them; −1 for sites without
+        a train spot.
+        """
+        steps = np.concatenate([np.zeros((1, 2), np.int64), offsets(slide.lattice, self.hops)[0]])
+        wanted = _site(slide.array_rc[:, None] + steps)
+        own = self.rows_of(slide)
+        if own is None:
+            return np.full(wanted.shape, -1, dtype=np.int64)
+        known = _site(self.array_rc[own])
+        order = np.argsort(known)
+        found = order[np.searchsorted(known, wanted, sorter=order).clip(max=len(known) - 1)]
+        return np.where(known[found] == wanted, own.start + found, -1)
 
     def rows_of(self, slide: BlindSlide) -> slice | None:
         """Return the bank rows of the slide that the spots of ``slide`` lie on; none if unknown."""
@@ -199,12 +218,10 @@ class Bank:
             raise ContractError(msg)
 
 
-def _beside(
-    asking: NDArray[np.int32], known: NDArray[np.int32], slide: BlindSlide, hops: int
-) -> NDArray[np.bool_]:
-    """Return which of ``known`` lie within ``hops`` steps of each of ``asking``."""
-    near: NDArray[np.bool_] = steps_between(asking[:, None], known, slide.lattice) <= hops
-    return near
+def _site(array_rc: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Return a number of each place, its row and column ``(…, 2)`` in one."""
+    site: NDArray[np.int64] = array_rc[..., 0].astype(np.int64) * _FURTHEST + array_rc[..., 1]
+    return site
 
 
 def _first(distance: torch.Tensor, k: int) -> torch.Tensor:

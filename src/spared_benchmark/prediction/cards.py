@@ -11,7 +11,7 @@ from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.assemble import Assembled
 from spared_benchmark.prediction.contamination import contaminated
 from spared_benchmark.prediction.fit import Fitted
-from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, method_of, with_other_settings
+from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, called, method_of
 from spared_benchmark.prediction.predictor import Predictor
 from spared_benchmark.prediction.staged import Staged
 from spared_benchmark.registry import Kind
@@ -38,7 +38,7 @@ def kind_of(name: str, settings: BenchmarkSettings) -> Kind:
 def label_of(name: str) -> str:
     """Return a predictor's name for readers, with what it is called with other settings."""
     label = predictors.card(method_of(name)).label
-    return f"{label} ({name.partition('-')[2]})" if with_other_settings(name) else label
+    return f"{label} ({called(name)})" if called(name) else label
 
 
 def card_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spared_benchmark.prediction.names import method_of
+from spared_benchmark.prediction.names import keys_of
 from spared_benchmark.study import BenchmarkSettings
 
 # Networks trained on public spatial transcriptomics, by a part of their name: OmiCLIP, in Loki
@@ -21,10 +21,11 @@ def contaminated(name: str, settings: BenchmarkSettings) -> bool:
         name: Of the predictor, variants included.
         settings: Its encoders and its own settings.
     """
-    encoders = settings.encoders_of(name, method_of(name))
-    if {name, method_of(name), *encoders} & set(settings.contaminated):
+    keys = keys_of(name)
+    encoders = settings.encoders_of(*keys)
+    if {*keys, *encoders} & set(settings.contaminated):
         return True
-    own = settings.settings_of(name, method_of(name))
+    own = settings.settings_of(*keys)
     told = [str(own.get(key, "")) for key in ("network", "weights")]
     for encoder in encoders:
         known = settings.encoders.get(encoder)  # features may also come with the slides

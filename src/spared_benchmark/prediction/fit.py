@@ -21,7 +21,7 @@ from spared_benchmark.prediction.resident import Resident
 from spared_benchmark.prediction.sampling import draw
 from spared_benchmark.prediction.selection import Selection
 from spared_benchmark.prediction.shown import Showcase
-from spared_benchmark.prediction.staged import Staged, folds, put_together
+from spared_benchmark.prediction.staged import Staged, digest_of_folds, folds, put_together
 from spared_benchmark.prediction.types import Attached
 from spared_benchmark.study import Size
 from spared_benchmark.training.precision import product_type
@@ -213,8 +213,8 @@ def _first_stage(plain: Staged, task: Task) -> tuple[Fitted, dict[str, Attached]
     train, shown = task.assembled.of("train"), []
     for fold in folds(train):
         others = (*fold.rest, *task.assembled.of("val"))
-        part = replace(own, assembled=replace(task.assembled, slides=others))
-        stage = fit_predictor(part).predictor
+        without = replace(own, assembled=replace(task.assembled, slides=others))
+        stage = fit_predictor(without).predictor
         shown.append((fold, [plain.shown(stage, part) for part in fold.held_out]))
     return first, put_together(train, shown)
 
@@ -285,7 +285,8 @@ def _trained(task: Task, first: Fitted | None, held_out: Mapping[str, Attached])
         "products": str(products).removeprefix("torch."),
     }
     if first is not None:
-        identity["first"] = {**_identity_of(first), "out_of_fold": bool(held_out)}
+        left_out = digest_of_folds(assembled.of("train")) if held_out else ""
+        identity["first"] = {**_identity_of(first), "left_out": left_out}
     showcase = Showcase.of(task.name, assembled)
 
     def make(_seed: int) -> PredictionProblem:

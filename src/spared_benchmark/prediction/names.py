@@ -16,20 +16,37 @@ _OTHER = "-"
 _OTHERWISE = re.compile(r"[a-z][a-z0-9_]*-[a-z0-9_]*[a-z0-9]")
 
 
+def fitted_of(name: str) -> str:
+    """Return ``name`` without its suffixes: what is fitted, to labels exchanged or not."""
+    return name.removesuffix(SMOOTHED).removesuffix(SHUFFLED)
+
+
 def method_of(name: str) -> str:
     """Return the registered predictor that ``name``, perhaps with a suffix, is about."""
-    return name.removesuffix(SMOOTHED).removesuffix(SHUFFLED).partition(_OTHER)[0]
+    return fitted_of(name).partition(_OTHER)[0]
 
 
 def plain_of(name: str) -> str:
     """Return ``name`` without what the method is called with other settings, if anything."""
-    smoothing = SMOOTHED if name.endswith(SMOOTHED) else ""
-    return name.removesuffix(smoothing).partition(_OTHER)[0] + smoothing
+    fitted = fitted_of(name)
+    return method_of(name) + name.removeprefix(fitted)
+
+
+def called(name: str) -> str:
+    """Return what the method is called with other settings; nothing for the plain one."""
+    return fitted_of(name).partition(_OTHER)[2]
+
+
+def keys_of(name: str) -> tuple[str, ...]:
+    """Return the names under which settings of ``name`` may stand, what counts most first."""
+    return tuple(
+        dict.fromkeys((name, name.removesuffix(SMOOTHED), fitted_of(name), method_of(name)))
+    )
 
 
 def with_other_settings(name: str) -> bool:
     """Say whether ``name`` is a method's with other settings, ``<method>-<what it is called>``."""
-    return bool(_OTHERWISE.fullmatch(name)) and not name.endswith((SHUFFLED, SMOOTHED))
+    return bool(_OTHERWISE.fullmatch(name)) and fitted_of(name) == name
 
 
 def completer_of(target: str, completers: Iterable[str]) -> str | None:

@@ -24,7 +24,7 @@ from spared_benchmark.prediction.cards import (
     reason_of,
 )
 from spared_benchmark.prediction.fit import Fitted, Task, fit_predictor
-from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, method_of
+from spared_benchmark.prediction.names import SHUFFLED, SMOOTHED, keys_of, method_of
 from spared_benchmark.prediction.nested import nested
 from spared_benchmark.prediction.predictor import Predictor, State
 from spared_benchmark.prediction.selection import predict_all
@@ -160,23 +160,22 @@ def _task(
     trials: TrialStore,
     rates: Mapping[str, float],
 ) -> Task:
-    method = method_of(name)
-    budget = settings.budgets.get(name) or settings.budget(method)
+    method, keys = method_of(name), keys_of(name)
+    budget = settings.budget(*keys)
     first = rates.get(f"{name}{FIRST}")
     first_rates = budget.learning_rates if first is None else (first,)
     if name in rates:
         budget = budget.model_copy(update={"learning_rates": (rates[name],)})
-    extra = settings.settings_of(name, method)
+    extra = settings.settings_of(*keys)
     extra.pop("weights_digest", None)  # it names the file's content for the graph
-    encoders = settings.encoders_of(name, method)
+    encoders = settings.encoders_of(*keys)
     if len(encoders) == 1:
         extra["feature"] = encoders[0]
     elif encoders:
         extra["features"] = encoders
     learnt = shuffled(slides, seed) if name.endswith(SHUFFLED) else slides
     training = Training.on_best_device(budget, seed, trials, settings.precision)
-    size = settings.sizes.get(name) or settings.sizes.get(method, "small")
-    return Task(method, learnt, training, size, extra, first_rates)
+    return Task(method, learnt, training, settings.size_of(*keys), extra, first_rates)
 
 
 def _predicted(

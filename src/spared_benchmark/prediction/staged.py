@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spared_benchmark.atomic import digest_of
 from spared_benchmark.errors import ContractError, InputError
 from spared_benchmark.prediction import predictors
 from spared_benchmark.prediction.predictor import NetworkPredictor, Predictor, State
@@ -31,7 +32,9 @@ class Staged(NetworkPredictor):
 
     `out_of_fold`, by the setting of that name, it shows train spots by stages that were fitted
     without them, see `folds`: a stage is over-confident on spots that it was fitted to, and the
-    second would learn to trust it too much.
+    second would learn to trust it too much. Two limits: what several stages show differs a little
+    from what the one shows that speaks in prediction; and of a single slide, spots on the border of
+    a quarter have neighbours that are shown by stages fitted to these spots.
     """
 
     def __init__(self, size: Size = "small", **settings: Any) -> None:
@@ -138,6 +141,12 @@ def folds(train: Sequence[Slide]) -> list[Fold]:
         rows = tuple(np.arange(slide.n_spots) for slide in out)
         found.append(Fold(rest, tuple(slide.blind() for slide in out), rows))
     return found
+
+
+def digest_of_folds(train: Sequence[Slide]) -> str:
+    """Return what tells these folds from any others."""
+    parts = [zip(fold.held_out, fold.rows, strict=True) for fold in folds(train)]
+    return digest_of([[[part.whole, rows.tolist()] for part, rows in fold] for fold in parts])
 
 
 def _quarters(slide: Slide) -> list[Fold]:

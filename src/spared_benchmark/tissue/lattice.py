@@ -6,7 +6,7 @@ distances, so borders and holes have fewer neighbours, never farther ones.
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -114,29 +114,6 @@ def neighbour_table(
     wanted = site[:, None] + (steps[:, 0] * width + steps[:, 1])[None, :]
     place = np.minimum(np.searchsorted(present, wanted), present.size - 1)
     return np.where(present[place] == wanted, order[place], -1).astype(np.int32)
-
-
-def steps_between(
-    first: NDArray[np.integer[Any]], second: NDArray[np.integer[Any]], lattice: Lattice
-) -> NDArray[np.int64]:
-    """Return how many steps lie between sites of the unbounded lattice.
-
-    Args:
-        first: Array rows and columns ``(…, 2)``.
-        second: The same of others, of a shape that broadcasts against it.
-        lattice: How they lie; on the hexagonal and the diamond one, row + column is even at both
-            sites or odd at both.
-    """
-    apart = np.abs(np.subtract(first, second, dtype=np.int64))
-    rows, cols = apart[..., 0], apart[..., 1]
-    steps: NDArray[np.int64]
-    if lattice == "hexagonal":  # a step to another row takes one column along
-        steps = rows + np.maximum(cols - rows, 0) // 2
-    elif lattice == "diamond":
-        steps = np.maximum(rows, cols)
-    else:
-        steps = rows + cols
-    return steps
 
 
 def _checked(

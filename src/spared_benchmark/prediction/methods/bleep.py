@@ -111,6 +111,7 @@ class Bleep(NetworkPredictor):
             "small": _own((16, 32, 64, 128), width=128, heads=4),
             "tiny": {**_own((8, 8, 16, 16), width=32, heads=2), "neighbours": (5, 1, 10)},
         },
+        version=2,
         trained=True,
         exemptions=frozenset({"retrieval"}),
     )
@@ -202,17 +203,12 @@ class Bleep(NetworkPredictor):
         """Attach what a spot may not find: its slide in the bank, or bank rows; −1 for none."""
         bank = self.bank
         own = np.full(slide.n_spots, -1, dtype=np.int64)
-        # On the lattices there are, ring h has h times as many sites as a spot has neighbours.
-        sites = 1 + slide.neighbours.shape[1] * bank.hops * (bank.hops + 1) // 2
-        local = bank.exclude == "own_neighbourhood"
-        beside = np.full((slide.n_spots, sites if local else 0), -1, dtype=np.int64)
+        beside = np.full((slide.n_spots, 0), -1, dtype=np.int64)
         known = bank.rows_of(slide) is not None
-        if known and bank.exclude == "own_slide":
+        if bank.exclude == "own_neighbourhood":
+            beside = bank.beside(slide)
+        elif known and bank.exclude == "own_slide":
             own[:] = bank.slides.index(slide.whole)
-        elif known and local:
-            spot, row = np.nonzero(bank.excluded(slide, 0, slide.n_spots))
-            first = np.searchsorted(spot, np.arange(slide.n_spots))
-            beside[spot, np.arange(len(spot)) - first[spot]] = row
         left = len(bank.keys) - (beside >= 0).sum(axis=1)
         if known and bank.exclude == "own_slide":
             left = left - bank.sizes[own[0]]

@@ -66,6 +66,7 @@ class Eggn(OnExemplars):
             "small": {**_COMMON, "width": 96, "depth": 4, "exemplars": 6},
             "tiny": {**_COMMON, "width": 16, "depth": 2, "exemplars": 3},
         },
+        version=2,
         trained=True,
     )
     metric: ClassVar[Metric] = "manhattan"
@@ -83,7 +84,7 @@ class Eggn(OnExemplars):
         examples of the same graph closest to it, ``close`` ``(n_spots, exemplars, 3)``.
         """
         graph = np.zeros(slide.n_spots, dtype=np.int64)
-        if self.bank.exclude == "own_neighbourhood" and self.bank.rows_of(slide) is not None:
+        if self.bank.exclude == "own_neighbourhood" and slide.slide in self.bank.slides:
             graph = tiles_of(slide.xy_um, _CUTS)
         rows = self.exemplars(slide, graph)
         close = np.full((*rows.shape, _CLOSE), -1, dtype=np.int64)
@@ -107,10 +108,10 @@ class Eggn(OnExemplars):
         graph, known = batch.attached["graph"], rows >= 0
         # A train spot is an example of each graph by itself. Where there is no exemplar, the first
         # is one without any link.
-        first = graph[:, None] * len(self.bank.keys)
-        distinct, place = torch.unique(rows.clamp(min=0) + first, return_inverse=True)
+        start = graph[:, None] * len(self.bank.keys)
+        distinct, place = torch.unique(rows.clamp(min=0) + start, return_inverse=True)
         closest = torch.full((len(distinct), _CLOSE), -1, device=rows.device)
-        closest[place[known]] = torch.where(close < 0, -1, close + first[:, :, None])[known]
+        closest[place[known]] = torch.where(close < 0, -1, close + start[:, :, None])[known]
         local = torch.searchsorted(distinct, closest).clamp(max=len(distinct) - 1)
         near = batch.lattice()
         near = torch.where(graph[near.clamp(min=0)] == graph[:, None], near, -1)

@@ -81,6 +81,7 @@ class Egn(OnExemplars):
                 "exemplars": 3,
             },
         },
+        version=2,
         trained=True,
     )
     published_features: ClassVar[int] = 2048

@@ -43,6 +43,7 @@ class FeatureKnn(OnFeatures):
         year=1951,
         uses=frozenset({"genes", "image"}),
         sizes={"paper": _SETTINGS, "small": _SETTINGS, "tiny": _SETTINGS},
+        version=2,
         exemptions=frozenset({"retrieval"}),
     )
 

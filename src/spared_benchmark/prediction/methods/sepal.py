@@ -71,6 +71,7 @@ class Sepal(Staged):
             "small": _own(entry=96, widths=(64, 32)),
             "tiny": _own(entry=32, widths=(32, 16)),
         },
+        version=2,
         trained=True,
         weighs=True,
         stages=("vit_b_delta",),
