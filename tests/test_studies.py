@@ -116,7 +116,7 @@ def test_controls_are_controls_and_predictors_are_not(study):
     configuration = context.config_loader.configuration.study
     settings = context.config_loader.configuration.benchmark
     controls = {kind_of(one, settings) for one in configuration.controls}
-    methods = {predictors.card(one).kind for one in configuration.predictors}
+    methods = {kind_of(one, settings) for one in configuration.predictors}
 
     predicts_nothing = name in ("completion", "ablations")
     assert controls == (set() if predicts_nothing else {"control"})
