@@ -120,6 +120,15 @@ def test_other_settings_stand_beside_the_plain_predictor(
     assert "other settings" in block.title
 
 
+def test_with_one_target_there_is_nothing_to_judge(
+    summary: pd.DataFrame, compared: pd.DataFrame
+) -> None:
+    own = summary[summary["target"] == "measured"]
+    alone = compared[compared["comparison"] != "target"]
+    assert predicting.effect_blocks(own, compared, "combat")
+    assert predicting.effect_blocks(own, alone, "combat") == []
+
+
 def test_the_tally_counts_methods_alone(summary: pd.DataFrame, compared: pd.DataFrame) -> None:
     assert effects.tally(summary, compared) == (
         "Predictor by predictor and completed target, by 95 % intervals: against raw 10 better; "

@@ -75,7 +75,7 @@ def effect_blocks(summary: pd.DataFrame, comparisons: pd.DataFrame, space: str) 
         )
         if made.groups:
             grids.append(made)
-    if compared.empty or not grids:
+    if compared.empty or "target" not in set(compared["comparison"]) or not grids:
         return []
     title = f"Does completion help prediction? Predictor by predictor, {of_space(space)}"
     return [Block(title, f"{_EFFECT} {differences.RULE}", tuple(grids), folded=False)]
