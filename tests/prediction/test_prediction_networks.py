@@ -1,7 +1,10 @@
 """Sizes of networks: what the paper says, and what a small one may cost."""
 
+import numpy as np
 import pytest
 import torch
+from every_predictor import create, fitted, predict
+from prediction_samples import cohort
 from torch.utils.flop_counter import FlopCounterMode
 
 from spared_benchmark.errors import ConfigurationError, ContractError, MissingInputError
@@ -94,3 +97,24 @@ def test_weights_that_cannot_be_fetched_are_one_clear_error(monkeypatch):
     monkeypatch.setattr(import_timm(), "create_model", offline)
     with pytest.raises(MissingInputError, match=r"cannot be fetched.*no route.*weights: none"):
         predictors.create("vit_b", size="paper").build(2)
+
+
+@pytest.mark.parametrize("name", ["stnet", "hggep", "triplex", "bleep"])
+def test_a_trained_network_is_loaded_without_what_it_started_from(name, monkeypatch):
+    from spared_benchmark.compat.torchvision import import_timm
+
+    timm = import_timm()
+    create_model = timm.create_model
+
+    def offline(*names, **options):
+        assert not options.get("pretrained")
+        return create_model(*names, **options)
+
+    train = cohort(target="measured").of("train")
+    trained = fitted(name, train, steps=1)
+    again = create(name, weights="pretrained")
+    monkeypatch.setattr(timm, "create_model", offline)
+    again.load_state(trained.state())
+    assert getattr(again, "within", again).settings["weights"] == "pretrained"
+    again.module.eval()
+    np.testing.assert_array_equal(predict(again, train), predict(trained, train))

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spared_benchmark.prediction.encoders import PatchEncoder
@@ -46,11 +42,6 @@ class PatchPredictor(NetworkPredictor):
         """Return the output for the queries."""
         output: Tensor = self.module(batch.images()[batch.query])
         return output
-
-    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Build the network without fetching weights and give it those of ``state``."""
-        self.settings["weights"] = "none"
-        super().load_state(state)
 
 
 class _PatchNetwork(nn.Module):

@@ -177,10 +177,19 @@ class NetworkPredictor(Predictor):
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Build the network and give it the weights."""
-        self._module = self.build(len(state["head.bias"]))
+        self._module = self.rebuilt(len(state["head.bias"]))
         self._module.load_state_dict(
             {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
         )
+
+    def rebuilt(self, n_genes: int) -> nn.Module:
+        """Return what ``build`` does, for weights that are known: none are fetched."""
+        asked = self.settings
+        self.settings = {**asked, "weights": "none"} if "weights" in asked else asked
+        try:
+            return self.build(n_genes)
+        finally:
+            self.settings = asked
 
 
 def start_at_mean(head: nn.Linear, mean: NDArray[np.float32], *, zero: bool = False) -> None:

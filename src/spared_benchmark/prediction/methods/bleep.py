@@ -280,8 +280,7 @@ class Bleep(NetworkPredictor):
         bank = {name.removeprefix(_BANK): state[name] for name in state if name.startswith(_BANK)}
         self._bank, self._mean = Bank.from_state(bank), np.array(state["train_mean"])
         self._k = int(state["neighbours"][0])
-        self.settings["weights"] = "none"
-        self._module = self.build(len(self._mean))
+        self._module = self.rebuilt(len(self._mean))
         self._module.load_state_dict(
             {
                 name: torch.from_numpy(np.array(value))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
@@ -110,11 +108,6 @@ class Hggep(DistilledPredictor):
         if self.faithful:
             return nearest_in_array(batch.array_rc, _NEAREST, _LONGEST)
         return batch.lattice()
-
-    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Build the network without fetching weights and give it those of ``state``."""
-        self.settings["weights"] = "none"
-        super().load_state(state)
 
 
 class _Network(DistilledModule):

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -130,11 +129,6 @@ class Triplex(OnSpotAndTiles):
         wanted = EncoderSettings(**{name: self.settings[name] for name in names})
         encoder = PatchEncoder(wanted, trainable=self.settings["trainable"])
         return _Network(encoder, self.widths, side, self.settings, n_genes)
-
-    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Build the network without fetching weights and give it those of ``state``."""
-        self.settings["weights"] = "none"
-        super().load_state(state)
 
     def attach(self, slide: BlindSlide) -> Attached:
         """Attach the spots in the cells around each, which the convolution is over."""
