@@ -14,6 +14,7 @@ from spared_benchmark.prediction.methods._local_graph import (
     LocalGraphs,
     TopNode,
     centre_node,
+    nearest_spots,
     waves,
 )
 from spared_benchmark.prediction.sampling import gather
@@ -177,7 +178,31 @@ def test_a_far_disconnected_spot_changes_nothing(slides, settings):
     np.testing.assert_allclose(predict(predictor, [far])[:-1], expected, atol=1e-5)
 
 
-@every_variant
+def test_published_graphs_reach_further_at_a_border(slides):
+    val = slides.of("val")[0].blind()  # four rows of five, 3·row² + column² apart
+    near = nearest_spots(val, 6)
+    inner = (val.neighbours >= 0).all(axis=1)
+    np.testing.assert_array_equal(np.sort(near[inner]), np.sort(val.neighbours[inner]))
+    # The corner: two at 4, two at 12 and two at 16, 3 · rows² + columns² away.
+    assert [tuple(place) for place in val.array_rc[near[0]]] == [
+        *((0, 2), (1, 1), (1, 3), (2, 0), (0, 4)),
+        (2, 2),
+    ]
+    few = val.take(np.arange(3))
+    assert np.sort(nearest_spots(few, 6)[0]).tolist() == [-1, -1, -1, -1, 1, 2]
+    order = np.random.default_rng(0).permutation(val.n_spots)
+    moved = nearest_spots(val.take(order), 6)
+    np.testing.assert_array_equal(order[moved], near[order])
+    apart = {}
+    for faithful in (False, True):
+        predictor = fitted("sepal", slides.of("train"), faithful=faithful)
+        there = val.take(np.delete(np.arange(20), 4))  # (0, 8), no lattice neighbour of (0, 4)
+        here = predict(predictor, [val])[np.delete(np.arange(20), 4)]
+        apart[faithful] = np.abs(predict(predictor, [there]) - here).max(axis=1) > 1e-6
+    assert apart[True].sum() > apart[False].sum() == (val.neighbours[4] >= 0).sum()
+
+
+@pytest.mark.parametrize("settings", [one for one in VARIANTS if not one["faithful"]], ids=str)
 def test_only_the_neighbourhood_is_seen(slides, settings):
     predictor = fitted("sepal", slides.of("train"), **settings)
     val = slides.of("val")[0].blind()
@@ -185,10 +210,14 @@ def test_only_the_neighbourhood_is_seen(slides, settings):
     rows = np.array(sorted(near))[::-1].copy()  # the others of the graph in another order
     alone = predict(predictor, [val.take(rows)])[rows == 7]
     np.testing.assert_allclose(alone, predict(predictor, [val])[7:8], atol=1e-5)
-    without = predict(predictor, [val.take(np.array([7]))])
-    assert not settings["faithful"] or np.isfinite(without).all()
-    if not settings["faithful"]:
-        assert not np.allclose(without, alone)
+    assert not np.allclose(predict(predictor, [val.take(np.array([7]))]), alone)
+
+
+@every_variant
+def test_a_spot_without_neighbours_is_no_trouble(slides, settings):
+    predictor = fitted("sepal", slides.of("train"), **settings)
+    val = slides.of("val")[0].blind()
+    assert np.isfinite(predict(predictor, [val.take(np.array([7]))])).all()
 
 
 def test_unknown_variants_are_refused():

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from spared_benchmark.prediction.types import NodeBatch
+from spared_benchmark.prediction.types import BlindSlide, NodeBatch
 
 _LONGEST_WAVE = 10_000.0
+# As many spots of a hexagonal or square lattice may lie equally far.
+_TIES = 12
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,26 @@ class LocalGraphs:
         edges = torch.zeros((*shape, shape[1]), device=block.device)
         edges[block[source], position[source], position[lattice[found]]] = 1.0
         return cls(rows, known, _within(edges, hops), position[batch.query])
+
+
+def nearest_spots(slide: BlindSlide, k: int) -> NDArray[np.int32]:
+    """Return the ``k`` nearest other spots of each by place, ``(n_spots, k)``, −1 padded.
+
+    As published graphs have it: on a border and beside holes they lie farther off than lattice
+    neighbours. Of equally far ones those of the lower row, then column come first.
+    """
+    n_spots = slide.n_spots
+    asked = min(n_spots, k + 1 + _TIES)
+    places = slide.xy_um.astype(np.float64)
+    found = np.asarray(cKDTree(places).query(places, list(range(1, asked + 1)))[1])
+    step = slide.array_rc[found] - slide.array_rc[:, None]
+    row, column = step[:, :, 0], step[:, :, 1]
+    far = (3 if slide.lattice == "hexagonal" else 1) * row**2 + column**2
+    far[found == np.arange(n_spots)[:, None]] = -1  # itself first, to be cut off
+    order = np.lexsort((column, row, far))[:, 1 : k + 1]
+    nearest = np.full((n_spots, k), -1, dtype=np.int32)
+    nearest[:, : order.shape[1]] = np.take_along_axis(found, order, axis=1)
+    return nearest
 
 
 def _within(edges: Tensor, hops: int) -> Tensor:

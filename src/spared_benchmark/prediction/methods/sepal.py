@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -15,9 +17,11 @@ from spared_benchmark.prediction.methods._local_graph import (
     LocalGraphs,
     TopNode,
     centre_node,
+    nearest_spots,
     waves,
 )
 from spared_benchmark.prediction.predictor import NetworkPredictor, Predictor
+from spared_benchmark.prediction.resident import Resident
 from spared_benchmark.prediction.sampling import batches
 from spared_benchmark.prediction.selection import PREDICT_BATCH, predict_all
 from spared_benchmark.prediction.staged import Staged, device_of
@@ -48,12 +52,10 @@ class Sepal(Staged):
     * ``hops``: radius of a neighbourhood;
     * ``out_of_fold``: see `Staged`, not if ``faithful``;
     * ``first``: settings of the first stage that are not those of its size;
-    * ``faithful``: the last activation is ELU, which bounds the correction below by −1, and the
-      readout is the one node that scores best, which need not be the centre. Ours has no last
-      activation and reads the centre.
-
-    Neighbours are those on the lattice. Published graphs hold the nearest spots, also where at a
-    border these lie far off; that is not reproduced.
+    * ``faithful``: the last activation is ELU, which bounds the correction below by −1; the readout
+      is the one node that scores best, which need not be the centre; and neighbours are the nearest
+      spots, also where these lie far off at a border. Ours has no last activation, reads the centre
+      and knows the neighbours on the lattice.
 
     Raises:
         ConfigurationError: For an unknown variant, or no hops.
@@ -96,6 +98,14 @@ class Sepal(Staged):
     def out_of_fold(self) -> bool:
         """Whether train spots are shown by first stages fitted without them."""
         return super().out_of_fold and not self.settings["faithful"]
+
+    def resident(self, slides: Sequence[BlindSlide], device: str = "cpu") -> Resident:
+        """Return ``slides`` on ``device``; see `Predictor.resident`."""
+        if self.settings["faithful"]:
+            near = [nearest_spots(slide, slide.neighbours.shape[1]) for slide in slides]
+            pairs = zip(slides, near, strict=True)
+            slides = [replace(slide, neighbours=table) for slide, table in pairs]
+        return super().resident(slides, device)
 
     def first_settings(self) -> dict[str, Any]:
         """Return what the setting ``first`` says."""
