@@ -154,7 +154,7 @@ def test_10_shuffled_labels_teach_nothing(name):
     ]
 
     def correlation(train):
-        predictor = fitted(name, train, steps=200)
+        predictor = fitted(name, train, steps=140)
         return Selection(data.of("val"), predictor).metrics(predictor)["val_pcc_gene"]
 
     value = correlation(shuffled)
