@@ -46,10 +46,7 @@ def effect_grid(summary: pd.DataFrame, comparisons: pd.DataFrame, caption: str) 
         Column("MSE on measured", "The same predictor trained on measured entries alone"),
         Column("minus measured", _DIFFERENCE, numeric=False, wraps=True),
     )
-    errors = {
-        (str(row["predictor"]), str(row["target"])): float(row["mse"])
-        for _, row in summary.iterrows()
-    }
+    errors = _errors(summary)
 
     def cells(row: pd.Series) -> tuple[Cell, ...]:
         name, target = str(row["predictor"]), str(row["target"])
@@ -81,10 +78,7 @@ def settings_grid(summary: pd.DataFrame, comparisons: pd.DataFrame, caption: str
         Column("MSE of the plain one", "The same predictor with its own settings"),
         Column("minus the plain one", _DIFFERENCE, numeric=False, wraps=True),
     )
-    errors = {
-        (str(row["predictor"]), str(row["target"])): float(row["mse"])
-        for _, row in summary.iterrows()
-    }
+    errors = _errors(summary)
 
     def cells(row: pd.Series) -> tuple[Cell, ...]:
         name, target = str(row["predictor"]), str(row["target"])
@@ -173,6 +167,12 @@ def _judged(summary: pd.DataFrame) -> pd.DataFrame:
     place = {name: index for index, name in enumerate(in_order(chosen["predictor"]))}
     order = chosen["predictor"].astype(str).map(place)
     return chosen.assign(order=order).sort_values(["order", "mse"], kind="stable")
+
+
+def _errors(summary: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Return every MSE by predictor and target."""
+    names = zip(summary["predictor"].astype(str), summary["target"].astype(str), strict=True)
+    return dict(zip(names, summary["mse"].astype(float), strict=True))
 
 
 def _error(value: float | None) -> Cell:
