@@ -30,8 +30,8 @@ class Staged(NetworkPredictor):
     defines `shown`. The first stage is fitted as it would be alone, at the same size and budget,
     and then stays as it is.
 
-    `out_of_fold`, by the setting of that name, it shows train spots by stages that were fitted
-    without them, see `folds`: a stage is over-confident on spots that it was fitted to, and the
+    `out_of_fold`, unless the setting of that name is false, it shows train spots by stages that
+    were fitted without them, see `folds`: a stage is over-confident on spots that it was fitted to, and the
     second would learn to trust it too much. Two limits: what several stages show differs a little
     from what the one shows that speaks in prediction; and of a single slide, spots on the border of
     a quarter have neighbours that are shown by stages fitted to these spots.
@@ -66,7 +66,7 @@ class Staged(NetworkPredictor):
     @property
     def out_of_fold(self) -> bool:
         """Whether train spots are shown by stages fitted without them."""
-        return bool(self.settings["out_of_fold"])
+        return bool(self.settings.get("out_of_fold", True))
 
     def first_settings(self) -> dict[str, Any]:
         """Return the settings of the first stage that are not those of its size."""
