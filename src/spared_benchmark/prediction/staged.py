@@ -31,10 +31,10 @@ class Staged(NetworkPredictor):
     and then stays as it is.
 
     `out_of_fold`, unless the setting of that name is false, it shows train spots by stages that
-    were fitted without them, see `folds`: a stage is over-confident on spots that it was fitted to, and the
-    second would learn to trust it too much. Two limits: what several stages show differs a little
-    from what the one shows that speaks in prediction; and of a single slide, spots on the border of
-    a quarter have neighbours that are shown by stages fitted to these spots.
+    were fitted without them, see `folds`: a stage is over-confident on spots that it was fitted to,
+    and the second would learn to trust it too much. Two limits: what several stages show differs a
+    little from what the one shows that speaks in prediction; and of a single slide, spots on the
+    border of a quarter have neighbours that are shown by stages fitted to these spots.
     """
 
     def __init__(self, size: Size = "small", **settings: Any) -> None:
