@@ -267,7 +267,7 @@ def test_golden():
     np.testing.assert_allclose(golden(), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["egn", "eggn", "bleep"])
+@pytest.mark.parametrize("name", ["egn", "eggn", "bleep", "feature_knn"])
 def test_a_shortage_of_train_spots_is_told(name, slides, caplog):
     first, second = slides.of("train")
     predictor = create(name)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from every_predictor import create
 from prediction_samples import cohort, expression
 
 from spared_benchmark.errors import InputError
@@ -11,6 +12,7 @@ from spared_benchmark.prediction.nested import nested
 from spared_benchmark.prediction.protocol import run_predictors
 from spared_benchmark.prediction.scores import score_predictions
 from spared_benchmark.study import BenchmarkSettings, Budget
+from spared_benchmark.tissue.lattice import offsets
 from spared_benchmark.training.trials import TrialStore
 
 UNTESTED = {"a": "train", "b": "train", "c": "val"}
@@ -48,6 +50,23 @@ def test_of_a_single_slide_a_quarter_is_held_out():
     assert 6 <= parts[1].n_spots <= 12
     # Nothing of the quarter is a neighbour of the rest.
     assert parts[0].neighbours.max() < parts[0].n_spots
+
+
+@pytest.mark.parametrize("name", ["egn", "eggn"])
+def test_what_is_held_out_finds_no_train_spot_beside_it(name):
+    rest, quarter, _ = nested(cohort(splits={"a": "train", "c": "val"}, rows=10, columns=10)).slides
+    predictor = create(name, exemplars=80)  # all that there may be
+    predictor.prepare([rest])
+    attached = predictor.attach(quarter.blind())
+    steps = offsets("hexagonal", 3)[0]
+    beside = 0
+    for place, rows in zip(quarter.array_rc, attached["exemplars"], strict=True):
+        near = {tuple(place + step) for step in steps}
+        beside += len(near & set(map(tuple, rest.array_rc)))
+        assert near.isdisjoint(map(tuple, rest.array_rc[rows[rows >= 0]]))
+    assert beside > 50
+    if name == "eggn":  # one graph, as a test slide's: its own labels are not in the bank
+        assert not attached["graph"].any()
 
 
 def test_a_slide_too_small_to_divide_is_an_error():

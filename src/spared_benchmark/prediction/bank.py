@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from spared_benchmark.errors import ContractError
 from spared_benchmark.prediction.types import BlindSlide, Slide
 from spared_benchmark.tissue.lattice import offsets
+
+_log = logging.getLogger(__name__)
 
 Exclusion = Literal["own_slide", "own_neighbourhood", "none"]
 Metric = Literal["euclidean", "manhattan", "cosine"]
@@ -150,6 +153,7 @@ class Bank:
             exact[torch.isinf(distance.gather(1, found)).numpy()] = np.inf
             rows[start:stop, :some], distances[start:stop, :some] = found.numpy(), exact
         rows[np.isinf(distances)] = -1
+        self.tell_shortage(slide, (rows >= 0).sum(axis=1), k)
         return _ordered(rows, distances)
 
     def excluded(
@@ -206,6 +210,15 @@ class Bank:
         place = self.slides.index(slide.whole)
         first = sum(self.sizes[:place])
         return slice(first, first + self.sizes[place])
+
+    def tell_shortage(self, slide: BlindSlide, left: NDArray[np.int64], wanted: int) -> None:
+        """Warn of spots to which fewer train spots are ``left`` ``(n_spots,)`` than wanted."""
+        short = int((left < wanted).sum())
+        if short:
+            text = (
+                "%d of the %d spots of slide %s are left fewer than %d train spots to compare with"
+            )
+            _log.warning(text, short, slide.n_spots, slide.slide, wanted)
 
     def _check_enough(self, slide: BlindSlide, distance: torch.Tensor, k: int) -> None:
         fewest = int(torch.isfinite(distance).sum(1).min()) if len(distance) else k

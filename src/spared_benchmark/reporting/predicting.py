@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -68,17 +68,10 @@ def effect_blocks(summary: pd.DataFrame, comparisons: pd.DataFrame, space: str) 
         space: That space.
     """
     compared = with_values(comparisons, space=space)
-    grids = []
-    for code, own in _by_cohort(summary):
-        made = effects.effect_grid(
-            own, with_values(compared, cohort=code), f"{code}: {split_words(own)}"
-        )
-        if made.groups:
-            grids.append(made)
-    if compared.empty or "target" not in set(compared["comparison"]) or not grids:
+    if compared.empty or "target" not in set(compared["comparison"]):
         return []
     title = f"Does completion help prediction? Predictor by predictor, {of_space(space)}"
-    return [Block(title, f"{_EFFECT} {differences.RULE}", tuple(grids), folded=False)]
+    return _judged(title, _EFFECT, effects.effect_grid, summary, compared)
 
 
 def settings_blocks(summary: pd.DataFrame, comparisons: pd.DataFrame, space: str) -> list[Block]:
@@ -90,15 +83,8 @@ def settings_blocks(summary: pd.DataFrame, comparisons: pd.DataFrame, space: str
         space: That space.
     """
     compared = with_values(comparisons, space=space)
-    grids = [
-        effects.settings_grid(
-            own, with_values(compared, cohort=code), f"{code}: {split_words(own)}"
-        )
-        for code, own in _by_cohort(summary)
-    ]
-    kept = tuple(grid for grid in grids if grid.groups)
     title = f"Predictors with other settings, {of_space(space)}"
-    return [Block(title, f"{_SETTINGS} {differences.RULE}", kept, folded=False)] if kept else []
+    return _judged(title, _SETTINGS, effects.settings_grid, summary, compared)
 
 
 def prediction_blocks(summary: pd.DataFrame, comparisons: pd.DataFrame, first: str) -> list[Block]:
@@ -150,6 +136,22 @@ def notes(
         sentence = effects.shuffled_sentence(with_values(compared, cohort=code))
         told += [f"{code}. {sentence}"] if sentence else []
     return told
+
+
+def _judged(
+    title: str,
+    note: str,
+    grid: Callable[[pd.DataFrame, pd.DataFrame, str], Grid],
+    summary: pd.DataFrame,
+    compared: pd.DataFrame,
+) -> list[Block]:
+    """Return one block with a table for each cohort that has rows, none without any."""
+    grids = (
+        grid(own, with_values(compared, cohort=code), f"{code}: {split_words(own)}")
+        for code, own in _by_cohort(summary)
+    )
+    kept = tuple(one for one in grids if one.groups)
+    return [Block(title, f"{note} {differences.RULE}", kept, folded=False)] if kept else []
 
 
 def _by_cohort(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

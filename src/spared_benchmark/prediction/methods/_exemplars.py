@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -26,7 +25,6 @@ from spared_benchmark.prediction.standard import Standard
 from spared_benchmark.prediction.types import Attached, BlindSlide, NodeBatch, Sampling, Slide
 from spared_benchmark.study import Size
 
-_log = logging.getLogger(__name__)
 _BANK, _SCALES = "bank.", "scales."
 
 
@@ -100,14 +98,8 @@ class OnExemplars(OnFeatures, NetworkPredictor):
         self, slide: BlindSlide, parts: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
         """Return what `attach` says, with the ``parts`` of `Bank.excluded`."""
-        wanted = int(self.settings["exemplars"])
-        keys = self._standard(self.features_of(slide))
-        found = self.bank.nearest(slide, keys, wanted, self.metric, fewer=True, parts=parts)[0]
-        short = int((found[:, -1] < 0).sum())
-        if short:
-            text = "%s: %d of the %d spots of slide %s are left fewer than %d exemplars"
-            _log.warning(text, self.card.name, short, slide.n_spots, slide.slide, wanted)
-        return found
+        keys, wanted = self._standard(self.features_of(slide)), int(self.settings["exemplars"])
+        return self.bank.nearest(slide, keys, wanted, self.metric, fewer=True, parts=parts)[0]
 
     def loss(self, batch: NodeBatch) -> dict[str, Tensor]:
         """Return the squared error with the correlation of genes, over entries that count."""

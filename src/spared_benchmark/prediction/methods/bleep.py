@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -48,7 +47,6 @@ _COMMON: dict[str, Any] = {
     "average": "equal",
     "faithful": False,
 }
-_log = logging.getLogger(__name__)
 _BANK = "bank."
 _OWN = ("train_mean", "neighbours")
 # Spots that the published mclSTExp embeds at once.
@@ -212,11 +210,7 @@ class Bleep(NetworkPredictor):
         left = len(bank.keys) - (beside >= 0).sum(axis=1)
         if known and bank.exclude == "own_slide":
             left = left - bank.sizes[own[0]]
-        wanted = max(self.settings["neighbours"])
-        short = int((left < wanted).sum())
-        if short:
-            text = "bleep: %d of the %d spots of slide %s are left fewer than %d train spots"
-            _log.warning(text, short, slide.n_spots, slide.slide, wanted)
+        bank.tell_shortage(slide, left, max(self.settings["neighbours"]))
         return {"own": own, "beside": beside}
 
     def loss(self, batch: NodeBatch) -> dict[str, Tensor]:
