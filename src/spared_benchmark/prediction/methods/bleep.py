@@ -77,7 +77,9 @@ class Bleep(NetworkPredictor):
     The options ``spots``, ``targets`` and ``average`` make it mclSTExp, see ``MCLSTEXP``, with
     ``network: densenet121``: expression is seen with its place and with other spots of the slide.
     Those are a random part of the slide in training, and all of it for retrieval, so that no
-    prediction depends on how spots are divided into batches.
+    prediction depends on how spots are divided into batches. On one train slide the keys that a
+    train spot may find have then seen it, and what it expresses moves its own prediction a little;
+    no loss, no selection and no other slide's prediction is made of that.
 
     With ``faithful``, the first number of neighbours stays; expression enters as it is; the targets
     for images are transposed and do not sum to one; a train spot finds itself; and with
