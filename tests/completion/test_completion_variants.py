@@ -162,7 +162,7 @@ def test_with_medians_missing_entries_of_training_hold_them(expression, masks):
 def test_zeros_as_targets_draw_the_completion_towards_zero(expression, masks, training):
     """The cross of both switches: only zeros that count in the loss pull values down."""
     budget = training.budget.model_copy(
-        update={"steps": 150, "learning_rates": (1e-2,), "batch_size": 72, "validate_every": 150}
+        update={"steps": 300, "learning_rates": (1e-2,), "batch_size": 72, "validate_every": 300}
     )
     setting, training = Setting(expression, masks, "log_tpm"), replace(training, budget=budget)
     hidden = masks.reported(0)
@@ -172,8 +172,7 @@ def test_zeros_as_targets_draw_the_completion_towards_zero(expression, masks, tr
             own = fit(setting, training, pre_completion=filled, loss=loss, dropout=0.0)
             means[filled, loss] = setting.completed(own, hidden)[hidden].mean()
     others = [value for key, value in means.items() if key != ("none", "complete")]
-    # By 0.85 on one processor and by more than 1 on another; the others are within 0.1.
-    assert means["none", "complete"] < min(others) - 0.5
+    assert means["none", "complete"] < min(others) - 1
 
 
 def test_an_unknown_pre_completion_is_refused():
